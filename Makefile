@@ -1,0 +1,65 @@
+# Every target sets up what it needs: a fresh machine wants Python 3.11 or newer and make, no more.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOL := .cache/uv
+UV := $(TOOL)/bin/uv
+INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps
+export UV_LINK_MODE ?= hardlink
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test check bench proto requirements report-picture clean
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.local ## Run the whole loop on a small real model, and end with its report
+	@selfie run examples/quickstart.yaml
+
+test: $(VENV)/.dev ## Run all tests; needs neither cluster nor GPU nor network
+	@pytest $(ARGS)
+
+check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and generated files
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	python tools/protos.py check
+	python tools/prose.py
+
+bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in bench/results
+	python bench/loop.py
+
+proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1
+	python tools/protos.py generate
+
+requirements: $(UV) ## Resolve the pinned and hashed requirements anew
+	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/local.txt
+	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --group build --group dev \
+	  --constraint requirements/local.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
+
+clean: ## Remove the environment and caches; runs stay
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) -m venv $(TOOL)
+	@$(TOOL)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/bin/python: | $(UV)
+	@$(UV) venv --quiet --python $(PYTHON) $(VENV)
+
+$(VENV)/.local: requirements/local.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Python packages into $(VENV): torch brings 2 GB with it, so this takes some minutes, once."
+	@$(INSTALL) --require-hashes -r requirements/local.txt
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.local
+	@echo "Installing the packages that tests and checks need."
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@

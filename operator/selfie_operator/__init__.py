@@ -1,0 +1,1 @@
+"""Reconciles SelfieRun resources on a cluster, by the planner of `selfie.runs`."""

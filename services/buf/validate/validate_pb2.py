@@ -1,0 +1,20 @@
+"""`buf/validate/validate.proto` for the google.protobuf runtime.
+
+protovalidate carries the file's descriptor for its own runtime only, while the stubs of
+`selfie.v1` need it as a google.protobuf module of this name. So it is built from there when
+it is first imported, and nothing of it is kept in this repository.
+"""
+
+from google.protobuf import (
+    descriptor_pb2,  # noqa: F401 - registers its file in the default pool
+    descriptor_pool,
+    duration_pb2,  # noqa: F401
+    field_mask_pb2,  # noqa: F401
+    timestamp_pb2,  # noqa: F401
+)
+from google.protobuf.internal import builder
+from protovalidate._gen.buf.validate import validate_pb
+
+DESCRIPTOR = descriptor_pool.Default().AddSerializedFile(validate_pb.desc().proto.to_binary())
+builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
+builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "buf.validate.validate_pb2", globals())

@@ -1,0 +1,1 @@
+"""What every gRPC process shares: the server, its guards, its errors, its operations."""

@@ -1,0 +1,64 @@
+"""Puts the guards around every method of a server, unary or streaming."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from selfie.rpc.guards import GUARDS, Call, Guard
+
+if TYPE_CHECKING:
+    # grpcio's classes take type parameters in its stubs alone.
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    Handler, Interceptor = grpc.RpcMethodHandler, grpc.aio.ServerInterceptor
+
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+
+
+class GuardInterceptor(Interceptor):
+    """Enters each guard, in order, around each call."""
+
+    def __init__(self, max_call_seconds: float, guards: tuple[Guard, ...] = GUARDS) -> None:
+        self._max_call_seconds = max_call_seconds
+        self._guards = guards
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler
+        method = handler_call_details.method.lstrip("/")
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+    def _unary(self, method: str, behaviour: Any) -> Any:
+        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            async with AsyncExitStack() as stack:
+                await self._enter(stack, Call(method, request, context, self._max_call_seconds))
+                return await behaviour(request, context)
+
+        return guarded
+
+    def _stream(self, method: str, behaviour: Any) -> Any:
+        async def guarded(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async with AsyncExitStack() as stack:
+                await self._enter(stack, Call(method, request, context, self._max_call_seconds))
+                async for response in behaviour(request, context):
+                    yield response
+
+        return guarded
+
+    async def _enter(self, stack: AsyncExitStack, call: Call) -> None:
+        for guard in self._guards:
+            await stack.enter_async_context(guard(call))

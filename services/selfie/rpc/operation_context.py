@@ -1,0 +1,99 @@
+"""What the work behind a batch call gets: its store, its shards, its progress, its stop."""
+
+import asyncio
+import re
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from selfie.artifacts.manifests import FileEntry, Manifest
+from selfie.artifacts.shards import write_shard
+from selfie.artifacts.store import Store
+from selfie.errors import Cancelled
+
+T = TypeVar("T")
+
+
+class OperationContext:
+    """One attempt being worked on, in a worker thread.
+
+    ``progressed`` is (rows done, rows in all); the second is 0 while unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        step: str,
+        attempt: int,
+        writer: str,
+        run_uid: str,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.store = store
+        self.step = step
+        self.attempt = attempt
+        self.writer = writer
+        self.run_uid = run_uid
+        self.progressed = (0, 0)
+        self._loop = loop
+        self._stopped: str | None = None
+        self._started_at = datetime.now(UTC)
+
+    @property
+    def attempt_path(self) -> str:
+        """Directory of the attempt under the run's root."""
+        return f"{self.step}/a{self.attempt}"
+
+    @property
+    def round(self) -> int:
+        """Round that the step belongs to; 0 for the seed round and for `prepare`."""
+        found = re.match(r"rounds/(\d+)/", self.step)
+        return int(found[1]) if found else 0
+
+    def stop(self, why: str) -> None:
+        """Makes the work raise `Cancelled` at its next sign of progress."""
+        self._stopped = why
+
+    def progress(self, done: int, total: int) -> None:
+        """Tells how far the work is, in rows, and stops it when that was asked for."""
+        self.progressed = (done, total)
+        if self._stopped is not None:
+            raise Cancelled(self._stopped)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the server's event loop and waits for it in this thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def finished_shards(self, group: str) -> dict[int, FileEntry]:
+        """Shards of the group that this attempt has already written, by index."""
+        pattern = re.compile(rf"/{re.escape(group)}-(\d{{5}})-[^/]*\.parquet\.json$")
+        found: dict[int, FileEntry] = {}
+        for path in self.store.list(self.attempt_path):
+            if (match := pattern.search(path)) is not None:
+                entry = FileEntry.model_validate_json(self.store.read(path))
+                found.setdefault(int(match[1]), entry)
+        return found
+
+    def write_shard(self, table: pa.Table, *, schema: pa.Schema, group: str, index: int) -> FileEntry:
+        """Writes one shard; only when its side-car is there too does it count as finished."""
+        path = f"{self.attempt_path}/{group}-{index:05d}-{self.writer}.parquet"
+        name = f"{group}-{index:05d}.parquet"
+        entry = write_shard(self.store, path, table, schema=schema, group=group, name=name)
+        self.store.write(f"{path}.json", entry.model_dump_json(by_alias=True).encode())
+        return entry
+
+    def manifest(self, **fields: Any) -> Manifest:
+        """A manifest of this attempt, from the caller's fields and what is known here."""
+        return Manifest(
+            run_uid=self.run_uid,
+            round=self.round,
+            step=self.step,
+            attempt=self.attempt,
+            writer=self.writer,
+            started_at=self._started_at,
+            finished_at=datetime.now(UTC),
+            **fields,
+        )

@@ -1,0 +1,40 @@
+"""Settings that every service has; each service adds its own to a subclass.
+
+A subclass is read once, in the service's ``__main__``, from flags (``--metrics-port``) and the
+environment (``SELFIE_METRICS_PORT``); nothing else in the process looks at either.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServerSettings(BaseSettings):
+    """Where a service listens and what it accepts."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SELFIE_", frozen=True, cli_kebab_case=True, cli_implicit_flags=True, extra="ignore"
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(0, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics; 0 takes a free one.")
+    port_file: Path | None = Field(
+        None, description="File that receives the ports, as JSON, once the service listens."
+    )
+    artifact_roots: tuple[str, ...] = Field(
+        (), description="URIs below which the service may read and write; any other place is refused."
+    )
+    max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest message, in bytes.")
+    max_call_seconds: float = Field(
+        3600, gt=0, description="Longest time for one call, in seconds, whatever its deadline says."
+    )
+    drain_seconds: float = Field(
+        10, ge=0, description="Time that calls in flight get to finish on SIGTERM, in seconds."
+    )
+    parent_pid: int | None = Field(
+        None, description="Process to end with: the service drains when this one is no longer its parent."
+    )
+    reflection: bool = Field(True, description="Answer reflection, for grpcurl and the like.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
