@@ -27,7 +27,6 @@ check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and gener
 	mypy
 	lint-imports
 	python tools/protos.py check
-	python tools/prose.py
 
 bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in bench/results
 	python bench/loop.py

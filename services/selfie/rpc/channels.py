@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -54,7 +55,8 @@ async def domain_errors() -> AsyncIterator[None]:
 
 async def is_ready(channel: grpc.aio.Channel, service: str, *, timeout_s: float = 5) -> bool:
     """Whether the service says that it has loaded."""
-    stub = health_pb2_grpc.HealthStub(channel)
+    # The health package's types know its synchronous stub alone.
+    stub: Any = health_pb2_grpc.HealthStub(channel)
     try:
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s)
     except grpc.aio.AioRpcError:

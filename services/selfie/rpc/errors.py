@@ -5,7 +5,7 @@ A domain error leaves a service as a `google.rpc.Status` with details that machi
 a client of ours as the same domain error again.
 """
 
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import grpc
 from google.protobuf import any_pb2
@@ -87,7 +87,9 @@ def from_status(status: status_pb2.Status) -> errors.SelfieError:
         case code_pb2.INVALID_ARGUMENT:
             data = info.metadata
             return errors.InvalidInput(
-                data.get("field", "request"), data.get("problem", status.message), data.get("remedy", "mend it")
+                data.get("field", "request"),
+                data.get("problem", status.message),
+                data.get("remedy", "mend it"),
             )
         case code_pb2.FAILED_PRECONDITION:
             return errors.FailedPrecondition(info.reason or "FailedPrecondition", status.message)
@@ -100,7 +102,7 @@ def from_status(status: status_pb2.Status) -> errors.SelfieError:
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.SelfieError:
     """The domain error behind a failed call; a call without details is judged by its code."""
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(cast("grpc.Call", error))
     if status is not None:
         return from_status(status)
     message = error.details() or error.code().name

@@ -2,23 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from selfie.rpc.guards import GUARDS, Call, Guard
 
-if TYPE_CHECKING:
-    # grpcio's classes take type parameters in its stubs alone.
-    Handler = grpc.RpcMethodHandler[Any, Any]
-    Interceptor = grpc.aio.ServerInterceptor[Any, Any]
-else:
-    Handler, Interceptor = grpc.RpcMethodHandler, grpc.aio.ServerInterceptor
-
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 
 
-class GuardInterceptor(Interceptor):
+class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Enters each guard, in order, around each call."""
 
     def __init__(self, max_call_seconds: float, guards: tuple[Guard, ...] = GUARDS) -> None:
@@ -27,7 +20,7 @@ class GuardInterceptor(Interceptor):
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    ) -> grpc.RpcMethodHandler | None:
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming:
             return handler
@@ -39,7 +32,9 @@ class GuardInterceptor(Interceptor):
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            self._unary(method, handler.unary_unary),
+            handler.request_deserializer,
+            handler.response_serializer,
         )
 
     def _unary(self, method: str, behaviour: Any) -> Any:

@@ -9,7 +9,7 @@ from selfie.rpc.operations import OperationRunner
 SERVICE_NAME = "google.longrunning.Operations"
 
 
-class OperationsServicer(operations_pb2_grpc.OperationsServicer):
+class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]
     """Get, Wait and Cancel; operations are found by name alone, in whatever store they are."""
 
     def __init__(self, runner: OperationRunner) -> None:

@@ -541,6 +541,7 @@ class ScoreDatasetRequest(_message.Message):
     PAIRING_FIELD_NUMBER: _builtins.int
     MEASURE_DIVERGENCE_FIELD_NUMBER: _builtins.int
     RANDOM_SEED_FIELD_NUMBER: _builtins.int
+    WITHOUT_REFERENCE_FIELD_NUMBER: _builtins.int
     SHARD_ROWS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID4; starting a known attempt again returns the operation that exists."""
@@ -553,6 +554,10 @@ class ScoreDatasetRequest(_message.Message):
     measure_divergence: _builtins.bool
     """Also measure the exact divergence of the policy from the reference."""
     random_seed: _builtins.int
+    without_reference: _builtins.bool
+    """Judge by the policy's own log-probabilities alone. The reference is still
+    measured against, and its numbers recorded.
+    """
     shard_rows: _builtins.int
     @_builtins.property
     def attempt(self) -> _artifacts_pb2.Attempt: ...
@@ -578,11 +583,12 @@ class ScoreDatasetRequest(_message.Message):
         pairing: Global___Pairing.ValueType = ...,
         measure_divergence: _builtins.bool = ...,
         random_seed: _builtins.int = ...,
+        without_reference: _builtins.bool = ...,
         shard_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "input", b"input", "policy", b"policy", "reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "random_seed", b"random_seed", "reference", b"reference", "request_id", b"request_id", "shard_rows", b"shard_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "random_seed", b"random_seed", "reference", b"reference", "request_id", b"request_id", "shard_rows", b"shard_rows", "without_reference", b"without_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

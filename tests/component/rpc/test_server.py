@@ -205,7 +205,9 @@ async def test_metrics_count_calls_by_method_and_code(serve):
     line = next(
         line
         for line in page.splitlines()
-        if line.startswith("selfie_grpc_handled_total") and f'method="{NAME}/Filter"' in line and "NOT_FOUND" in line
+        if line.startswith("selfie_grpc_handled_total")
+        and f'method="{NAME}/Filter"' in line
+        and "NOT_FOUND" in line
     )
     assert float(line.rsplit(" ", 1)[1]) >= 1
 
@@ -218,7 +220,9 @@ async def test_a_stream_is_guarded_too(serve):
 
     service = Service(
         names=("selfie.v1.TrainingService",),
-        register=lambda server: training_pb2_grpc.add_TrainingServiceServicer_to_server(ToyTraining(), server),
+        register=lambda server: training_pb2_grpc.add_TrainingServiceServicer_to_server(
+            ToyTraining(), server
+        ),
     )
     _, channel = await serve(service)
     stub = training_pb2_grpc.TrainingServiceStub(channel)

@@ -1,0 +1,113 @@
+"""Commands, each a few lines over the packages below; what is slow to import is imported when used."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from selfie import __version__
+from selfie.cli.failures import told_to_people
+from selfie.errors import InvalidInput
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Aligns a language model with preference data that the model makes itself.",
+)
+
+RunFile = Annotated[Path, typer.Argument(help="A SelfieRun as YAML.", dir_okay=False)]
+Artifacts = Annotated[
+    str | None,
+    typer.Option(help="Folder of all runs: a path or URI. Default: spec.artifacts.uri, else ./runs."),
+]
+Place = Annotated[str, typer.Argument(help="A run: its file, its name below --artifacts, or its URI.")]
+
+
+@app.command()
+def run(file: RunFile, artifacts: Artifacts = None) -> None:
+    """Take a run through all its rounds on this machine; the same command again goes on."""
+    from selfie.cli.running import run_file
+
+    with told_to_people():
+        raise typer.Exit(run_file(file, artifacts, cache_dir()))
+
+
+@app.command()
+def validate(file: RunFile) -> None:
+    """Check a SelfieRun and say everything that is wrong with it."""
+    from selfie.cli.places import load_file
+
+    with told_to_people():
+        loaded = load_file(file)
+        Console().print(f"{file} is valid: {len(loaded.spec.rounds)} rounds, run {loaded.metadata.name!r}")
+
+
+@app.command()
+def status(
+    place: Place,
+    artifacts: Artifacts = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
+) -> None:
+    """Tell how a run stands."""
+    from selfie.cli.places import find_store
+    from selfie.cli.telling import print_status
+    from selfie.local.places import read_run, read_status
+    from selfie.runs.status import object_of_status
+
+    with told_to_people():
+        if output not in ("text", "json"):
+            raise InvalidInput("--output", f"{output!r} is unknown", "use text or json")
+        store = find_store(place, artifacts)
+        found = read_run(store)
+        if output == "json":
+            sys.stdout.write(json.dumps(object_of_status(read_status(store)), indent=2) + "\n")
+        else:
+            print_status(Console(), found, read_status(store), store.uri)
+
+
+@app.command()
+def report(place: Place, artifacts: Artifacts = None) -> None:
+    """Write the report of a run, finished or not, and print its path."""
+    from selfie.cli.places import find_store
+    from selfie.cli.running import report_of
+    from selfie.local.places import read_run, read_status
+
+    with told_to_people():
+        store = find_store(place, artifacts)
+        sys.stdout.write(f"{report_of(store, read_run(store), read_status(store))}\n")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def serve(context: typer.Context, name: Annotated[str, typer.Argument()]) -> None:
+    """Start one service: engine, generation, scoring, filtering or training; NAME --help tells its flags."""
+    services = ("engine", "generation", "scoring", "filtering", "training")
+    with told_to_people():
+        if name not in services:
+            raise InvalidInput("NAME", f"{name!r} is no service", f"use one of {', '.join(services)}")
+    os.execv(sys.executable, [sys.executable, "-m", f"selfie.{name}", *context.args])
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"{__version__}\n")
+
+
+def cache_dir() -> Path:
+    """Directory for converted models: SELFIE_CACHE, else ~/.cache/selfie."""
+    return Path(os.environ.get("SELFIE_CACHE") or "~/.cache/selfie").expanduser()
+
+
+def main() -> None:
+    """Entry point of the `selfie` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

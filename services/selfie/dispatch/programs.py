@@ -1,0 +1,115 @@
+"""Parameters of the programs that the training controller starts, made from a SelfieRun."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from selfie.dispatch.calls import StepCall
+from selfie.runs.lineage import Input
+from selfie.runs.resolving import pairs_at_once, settings_of
+from selfie.runs.spec import RunSpec
+from selfie.v1 import training_pb2
+
+PROGRAMS = {
+    "prepare": training_pb2.PROGRAM_PREPARE,
+    "seed": training_pb2.PROGRAM_TRAIN,
+    "train": training_pb2.PROGRAM_TRAIN,
+    "publish": training_pb2.PROGRAM_PUBLISH,
+}
+
+
+def create_job(call: StepCall, cache_dir: Path) -> training_pb2.CreateTrainingJobRequest:
+    """For `prepare`, `seed`, `train` and `publish`; ``cache_dir`` is where the program may keep files."""
+    match call.step.name:
+        case "prepare":
+            parameters = _prepare(call.run.spec)
+        case "publish":
+            parameters = _publish(call)
+        case _:
+            parameters = _train(call)
+    attempt = {
+        "runUri": call.run_uri,
+        "step": call.step.path,
+        "number": call.attempt,
+        "runUid": call.run_uid,
+    }
+    body = {"attempt": attempt, "cacheDir": str(cache_dir), **parameters}
+    return training_pb2.CreateTrainingJobRequest(
+        request_id=call.request_id,
+        attempt=call.attempt_message(),
+        program=PROGRAMS[call.step.name],
+        parameters_json=json.dumps(body, sort_keys=True),
+    )
+
+
+def _prepare(spec: RunSpec) -> dict[str, Any]:
+    seed = spec.seed
+    evaluation = spec.evaluation.prompts
+    return {
+        "model": _model(spec.model.uri, spec.model.revision),
+        "referenceModel": _model(spec.reference_model.uri, spec.reference_model.revision)
+        if spec.reference_model
+        else None,
+        "seed": {"dataset": seed.dataset, "size": seed.size} if seed else None,
+        "heldout": {"dataset": seed.heldout, "size": seed.heldout_size} if seed and seed.heldout else None,
+        "rounds": [_slice(entry.prompts) for entry in spec.rounds],
+        "evaluation": _slice(evaluation) if evaluation else None,
+        "maxPromptTokens": spec.generation.max_prompt_tokens,
+        "randomSeed": spec.random_seed,
+    }
+
+
+def _model(uri: str, revision: str | None) -> dict[str, Any]:
+    return {"uri": uri, "revision": revision}
+
+
+def _slice(prompts: Any) -> dict[str, Any]:
+    return {"dataset": prompts.dataset, "from": prompts.start, "count": prompts.count}
+
+
+def _publish(call: StepCall) -> dict[str, Any]:
+    number = call.step.round
+    return {
+        "source": _weights(call.inputs["checkpoint"]),
+        "runName": call.run.metadata.name,
+        "round": number,
+        "baseModel": call.run.spec.model.uri,
+    }
+
+
+def _train(call: StepCall) -> dict[str, Any]:
+    spec, number = call.run.spec, call.step.round
+    settings = settings_of(spec, number)
+    pairs = call.inputs["pairs"]
+    policy = _weights(call.inputs["policy"])
+    return {
+        "kind": "seed" if number == 0 else "round",
+        "policy": policy,
+        "initialPolicy": spec.training.initial_policy,
+        "initial": policy if spec.training.initial_policy == "initial" else None,
+        "pairs": {
+            "path": f"{pairs.source.step}/manifest.json",
+            "sha256": pairs.manifest_sha256,
+            "group": pairs.source.group,
+        },
+        "beta": float(spec.training.beta),
+        "learningRate": settings.learning_rate,
+        "epochs": settings.epochs,
+        "batch": spec.training.batch,
+        "lora": spec.training.lora.model_dump(by_alias=True) if spec.training.lora else None,
+        "randomSeed": call.random_seed(bits=32),
+        # The seed's labels are people's: there is nothing to refine.
+        "refinement": spec.training.refinement if number > 0 else "none",
+        "threshold": spec.training.threshold,
+        "smoothing": float(spec.filter.smoothing),
+        "noisyPercent": float(spec.filter.noisy_percent),
+        "window": spec.filter.window,
+        "warmupPercent": float(spec.filter.warmup_percent),
+        "lambda": settings.lambda_,
+        "microBatch": pairs_at_once(spec),
+        "checkpointSeconds": float(spec.checkpoint_seconds),
+    }
+
+
+def _weights(entry: Input) -> dict[str, Any]:
+    return {"step": entry.source.step, "group": entry.source.group, "digest": entry.weights_digest}

@@ -1,0 +1,109 @@
+"""Requests of the batch methods, made from a SelfieRun."""
+
+from selfie.dispatch.calls import StepCall
+from selfie.runs.resolving import settings_of
+from selfie.v1 import engine_pb2, filtering_pb2, generation_pb2, scoring_pb2
+
+# Shards are what a crash costs at most: small enough to be redone, large enough to batch well.
+RESPONSES_PER_SHARD = 64
+PAIRS_PER_SHARD = 64
+
+_NORMALIZATIONS = {"sum": scoring_pb2.NORMALIZATION_SUM, "mean": scoring_pb2.NORMALIZATION_MEAN}
+_JUDGES = {
+    "implicit": scoring_pb2.JUDGE_IMPLICIT,
+    "longest": scoring_pb2.JUDGE_LONGEST,
+    "random": scoring_pb2.JUDGE_RANDOM,
+}
+_PAIRINGS = {
+    "best_worst": scoring_pb2.PAIRING_BEST_WORST,
+    "best_random": scoring_pb2.PAIRING_BEST_RANDOM,
+    "random": scoring_pb2.PAIRING_RANDOM,
+}
+_ACTIONS = {
+    "smooth": filtering_pb2.NOISE_ACTION_SMOOTH,
+    "drop": filtering_pb2.NOISE_ACTION_DROP,
+    "keep": filtering_pb2.NOISE_ACTION_KEEP,
+}
+_CUTS = {
+    "dropCutWinners": filtering_pb2.CUT_POLICY_DROP_CUT_WINNERS,
+    "dropBothCut": filtering_pb2.CUT_POLICY_DROP_BOTH_CUT,
+    "keep": filtering_pb2.CUT_POLICY_KEEP,
+}
+
+
+def generate_dataset(call: StepCall) -> generation_pb2.GenerateDatasetRequest:
+    """For `generate` and `evaluate-samples`."""
+    spec = call.run.spec
+    samples = _samples(call)
+    return generation_pb2.GenerateDatasetRequest(
+        request_id=call.request_id,
+        attempt=call.attempt_message(),
+        prompts=call.manifest("prompts"),
+        group=call.inputs["prompts"].source.group,
+        policy=call.weights("policy"),
+        samples_per_prompt=samples,
+        parameters=engine_pb2.SamplingParameters(
+            temperature=float(spec.generation.temperature),
+            top_p=float(spec.generation.top_p),
+            max_new_tokens=spec.generation.max_new_tokens,
+        ),
+        random_seed=call.random_seed(),
+        shard_rows=max(RESPONSES_PER_SHARD // samples, 1),
+        allow_retokenized=spec.generation.allow_retokenized,
+    )
+
+
+def _samples(call: StepCall) -> int:
+    spec, name = call.run.spec, call.step.name
+    return spec.evaluation.samples if name.startswith("evaluate") else spec.generation.samples_per_prompt
+
+
+def verify_engine(call: StepCall) -> generation_pb2.VerifyEngineRequest:
+    """For `serve`."""
+    return generation_pb2.VerifyEngineRequest(attempt=call.attempt_message(), policy=call.weights("policy"))
+
+
+def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
+    """For `score`, `evaluate-heldout` and `evaluate-measures`."""
+    spec = call.run.spec
+    labelled = call.step.name == "evaluate-heldout"
+    training = call.step.name == "score"
+    role = "pairs" if labelled else "samples"
+    kind = scoring_pb2.DATASET_KIND_PREFERENCES if labelled else scoring_pb2.DATASET_KIND_SAMPLES
+    return scoring_pb2.ScoreDatasetRequest(
+        request_id=call.request_id,
+        attempt=call.attempt_message(),
+        input=call.manifest(role),
+        group=call.inputs[role].source.group,
+        kind=kind,
+        policy=call.weights("policy"),
+        reference=call.weights("reference"),
+        without_reference=spec.scoring.reference == "none",
+        beta=float(spec.scoring.beta),
+        **{"lambda": settings_of(spec, call.step.round).scoring_lambda},
+        normalization=_NORMALIZATIONS[spec.scoring.length_normalization],
+        # What is measured is always the judge of the method, whatever labels the rounds.
+        judge=_JUDGES[spec.scoring.judge] if training else scoring_pb2.JUDGE_IMPLICIT,
+        pairing=_PAIRINGS[spec.scoring.pairing],
+        measure_divergence=not training,
+        random_seed=call.random_seed(),
+        shard_rows=PAIRS_PER_SHARD if labelled else max(RESPONSES_PER_SHARD // _samples(call), 1),
+    )
+
+
+def filter_dataset(call: StepCall) -> filtering_pb2.FilterDatasetRequest:
+    """For `filter`."""
+    rules = call.run.spec.filter
+    return filtering_pb2.FilterDatasetRequest(
+        request_id=call.request_id,
+        attempt=call.attempt_message(),
+        input=call.manifest("pairs"),
+        rules=filtering_pb2.FilterRules(
+            noisy_percent=rules.noisy_percent,
+            smoothing=float(rules.smoothing),
+            action=_ACTIONS[rules.action],
+            cut=_CUTS[rules.cut],
+            keep_ties=rules.ties == "keep",
+            keep_duplicates=rules.duplicates == "keep",
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Carries out the planner's decisions on this machine, with the services as processes."""

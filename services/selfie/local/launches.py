@@ -1,0 +1,83 @@
+"""How each service is started on this machine, from what the planner wants."""
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from selfie.artifacts.manifests import read_manifest
+from selfie.artifacts.weights import pull
+from selfie.errors import NotFound
+from selfie.local.places import LocalRun
+from selfie.local.processes import Launch
+from selfie.runs.lineage import Input
+from selfie.runs.steps import ENGINE, FILTERING, GENERATION, SCORING, TRAINING
+from selfie.runs.wanted import ServiceWanted
+
+GRPC_SERVICES = {
+    ENGINE: "selfie.v1.EngineService",
+    GENERATION: "selfie.v1.GenerationService",
+    SCORING: "selfie.v1.ScoringService",
+    FILTERING: "selfie.v1.FilteringService",
+    TRAINING: "selfie.v1.TrainingService",
+}
+
+
+class Launches:
+    """Makes launches for one run; the engine keeps one address for the whole of it."""
+
+    def __init__(self, local: LocalRun) -> None:
+        self._local = local
+        self._engine_port = _free_port()
+        self._roots = ("--artifact-roots", f'["{local.uri}"]')
+
+    @property
+    def cache(self) -> Path:
+        """Directory for weights and checkpoints of this run."""
+        return self._local.scratch / "cache"
+
+    def shared(self) -> dict[str, Launch]:
+        """The services that a cluster shares between its runs; here they live as long as the run."""
+        state = str(self._local.scratch / "jobs")
+        return {
+            GENERATION: self._launch(
+                GENERATION, *self._roots, "--engine-address", f"127.0.0.1:{self._engine_port}"
+            ),
+            FILTERING: self._launch(FILTERING, *self._roots),
+            TRAINING: self._launch(TRAINING, *self._roots, "--state-dir", state),
+        }
+
+    def own(self, wanted: Mapping[str, ServiceWanted]) -> dict[str, Launch]:
+        """The run's own services with their weights, which are first brought to this machine."""
+        launches = {}
+        if ENGINE in wanted:
+            policy = wanted[ENGINE].weights["policy"]
+            weights = ("--weights", str(self._weights(policy)), "--weights-digest", _digest(policy))
+            launches[ENGINE] = self._launch(ENGINE, *weights, "--port", str(self._engine_port))
+        if SCORING in wanted:
+            arguments = list(self._roots)
+            for role, entry in sorted(wanted[SCORING].weights.items()):
+                arguments += (f"--{role}", str(self._weights(entry)), f"--{role}-digest", _digest(entry))
+            launches[SCORING] = self._launch(SCORING, *arguments)
+        return launches
+
+    def _launch(self, name: str, *arguments: str) -> Launch:
+        return Launch(f"selfie.{name}", GRPC_SERVICES[name], arguments)
+
+    def _weights(self, entry: Input) -> Path:
+        cached = self.cache / "weights" / _digest(entry)
+        if cached.is_dir():
+            return cached
+        manifest = read_manifest(self._local.store, entry.source.step)
+        if manifest is None:
+            raise NotFound(f"{entry.source.step} has published no weights in {self._local.uri}")
+        return pull(self._local.store, manifest.group(entry.source.group), self.cache / "weights")
+
+
+def _digest(entry: Input) -> str:
+    return entry.weights_digest or ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,68 @@
+"""The loop of a run on this machine: observe, plan, act, report, until the run has ended."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from selfie.errors import Unavailable
+from selfie.local.places import LocalRun
+from selfie.local.processes import Processes
+from selfie.local.world import LocalWorld
+from selfie.runs.observed import Observed
+from selfie.runs.plan import plan
+from selfie.runs.status import RunStatus
+
+LOOK_EVERY_S = 0.5
+
+Watcher = Callable[[RunStatus, Observed], None]
+
+
+async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> RunStatus:
+    """Takes the run as far as it goes; returns its last status.
+
+    A run that has ended returns at once. SIGINT and SIGTERM end the processes in order and return
+    a status that is not terminal: the same call goes on from there. Raises `Unavailable` when a
+    service cannot be kept running.
+    """
+    status = local.read_status()
+    stopped = _stop_event()
+    processes = Processes(local.scratch / "services")
+    world = LocalWorld(local, processes, model_cache)
+    try:
+        while not stopped.is_set():
+            observed = await world.observe(status)
+            decided = plan(local.run.spec, status, observed, datetime.now(UTC))
+            if decided.status != status:
+                await asyncio.to_thread(local.write_status, decided.status)
+            status = decided.status
+            watch(status, observed)
+            if status.is_terminal and not decided.actions:
+                break
+            if decided.services is not None:
+                await world.reconcile(decided.services)
+            for action in decided.actions:
+                await world.act(action)
+            if (failure := world.failure()) is not None:
+                raise Unavailable(failure)
+            await _sleep(stopped, min(decided.requeue_after_s or LOOK_EVERY_S, LOOK_EVERY_S))
+    finally:
+        await processes.close()
+    return status
+
+
+def _stop_event() -> asyncio.Event:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stopped.set)
+    return stopped
+
+
+async def _sleep(stopped: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopped.wait()
+    except TimeoutError:
+        return

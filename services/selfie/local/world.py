@@ -1,0 +1,154 @@
+"""This machine as the planner sees it, and as it carries the planner's decisions out."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from selfie import errors
+from selfie.artifacts.manifests import Manifest, ManifestRef, manifest_path, read_manifest
+from selfie.artifacts.weights import weights_digest
+from selfie.dispatch import work
+from selfie.dispatch.calls import StepCall
+from selfie.local.launches import GRPC_SERVICES, Launches
+from selfie.local.places import LocalRun
+from selfie.local.processes import Processes
+from selfie.rpc.channels import domain_errors
+from selfie.runs.actions import Action, CancelStep, StartStep
+from selfie.runs.observed import (
+    ManifestSummary,
+    Observed,
+    ServiceObserved,
+    StoreObserved,
+    WorkObserved,
+)
+from selfie.runs.status import RunStatus
+from selfie.runs.steps import ENGINE, SCORING, Step, step_at, steps_of
+from selfie.runs.wanted import ServiceWanted
+from selfie.v1 import engine_pb2, engine_pb2_grpc
+
+GROUPS_OF_WEIGHTS = frozenset({"model", "reference", "checkpoint"})
+
+
+class LocalWorld:
+    """Observes and acts for one run with processes of this machine."""
+
+    def __init__(self, local: LocalRun, processes: Processes, model_cache: Path) -> None:
+        self._local = local
+        self._processes = processes
+        self._launches = Launches(local)
+        self._model_cache = model_cache
+        self._manifests: dict[str, ManifestSummary] = {}
+        self._refused: dict[tuple[Step, int], WorkObserved] = {}
+        self._holding: dict[str, dict[str, str]] = {}
+
+    async def observe(self, status: RunStatus) -> Observed:
+        """Everything there is to see; what cannot be reached is absent, not an error."""
+        try:
+            await asyncio.to_thread(self._read_manifests)
+        except errors.Unavailable as error:
+            return Observed(store=StoreObserved(ready=False, reason=error.reason, message=str(error)))
+        return Observed(
+            manifests=dict(self._manifests),
+            work=await self._observe_work(status),
+            services=await self._observe_services(),
+        )
+
+    async def reconcile(self, wanted: Mapping[str, ServiceWanted]) -> None:
+        """Makes the wanted services run, and no other of the run's own."""
+        own = await asyncio.to_thread(self._launches.own, wanted)
+        for name in (ENGINE, SCORING):
+            if name not in own:
+                self._holding.pop(name, None)
+            else:
+                weights = wanted[name].weights
+                self._holding[name] = {role: entry.weights_digest or "" for role, entry in weights.items()}
+        await self._processes.reconcile({**self._launches.shared(), **own})
+
+    async def act(self, action: Action) -> None:
+        """Carries one action out; what a service refuses is seen at the next look."""
+        channel = await self._processes.channel(action.step.service)
+        if channel is None:
+            return
+        match action:
+            case StartStep():
+                await self._start(channel, action)
+            case CancelStep():
+                await work.cancel(channel, self._local.uri, action.step, action.attempt)
+
+    def failure(self) -> str | None:
+        """Why a service is given up on, or None."""
+        found = (self._processes.failure(name) for name in GRPC_SERVICES)
+        return next((message for message in found if message), None)
+
+    async def _start(self, channel: grpc.aio.Channel, action: StartStep) -> None:
+        local = self._local
+        call = StepCall(local.run, local.uri, local.uid, action.step, action.attempt, action.inputs)
+        cache = self._model_cache if action.step.name == "prepare" else self._launches.cache
+        try:
+            await work.start(channel, call, cache)
+        except errors.SelfieError as error:
+            if error.retryable:
+                return
+            self._refused[action.step, action.attempt] = WorkObserved(
+                action.step,
+                action.attempt,
+                "failed",
+                message=str(error),
+                reason=error.reason,
+                retryable=False,
+            )
+
+    def _read_manifests(self) -> None:
+        for step in steps_of(self._local.run.spec):
+            if step.path not in self._manifests:
+                manifest = read_manifest(self._local.store, step.path)
+                if manifest is None:
+                    return
+                data = self._local.store.read(manifest_path(step.path))
+                self._manifests[step.path] = summary(manifest, ManifestRef.of(step.path, data).sha256)
+
+    async def _observe_work(self, status: RunStatus) -> WorkObserved | None:
+        step = step_at(status.step) if status.step else None
+        if step is None or not status.attempt:
+            return None
+        if (step, status.attempt) in self._refused:
+            return self._refused[step, status.attempt]
+        channel = await self._processes.channel(step.service)
+        if channel is None:
+            return WorkObserved(step, status.attempt, "absent")
+        return await work.observe(channel, self._local.uri, step, status.attempt)
+
+    async def _observe_services(self) -> dict[str, ServiceObserved]:
+        found = {}
+        for name in self._processes.names():
+            channel = await self._processes.channel(name)
+            ready = channel is not None
+            digests = dict(self._holding.get(name, {}))
+            if name == ENGINE and channel is not None:
+                digests = {"policy": await self._engine_digest(channel)}
+            found[name] = ServiceObserved(ready, digests, message="" if ready else f"{name} is loading")
+        return found
+
+    async def _engine_digest(self, channel: grpc.aio.Channel) -> str:
+        try:
+            async with domain_errors():
+                stub = engine_pb2_grpc.EngineServiceStub(channel)
+                answer = await stub.GetEngine(engine_pb2.GetEngineRequest(), timeout=10)
+        except errors.SelfieError:
+            return ""
+        return str(answer.weights_digest)
+
+
+def summary(manifest: Manifest, sha256: str) -> ManifestSummary:
+    """What the planner is told of a manifest."""
+    groups = GROUPS_OF_WEIGHTS & {entry.group for entry in manifest.files}
+    return ManifestSummary(
+        sha256=sha256,
+        counts=manifest.counts,
+        measures=manifest.measures,
+        digests={group: weights_digest(manifest.group(group)) for group in groups},
+        attempt=manifest.attempt,
+        seconds=(manifest.finished_at - manifest.started_at).total_seconds(),
+    )

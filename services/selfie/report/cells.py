@@ -1,0 +1,98 @@
+"""How figures are written in a table's cells."""
+
+from collections.abc import Callable
+
+from selfie.method.statistics import Difference, Proportion
+from selfie.report.facts import RoundFacts
+
+NOTHING = "–"
+
+Cell = Callable[[RoundFacts], str]
+
+
+def percent(value: float | None) -> str:
+    """A share as percent with one decimal."""
+    return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with a fixed count of decimals."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def share(value: Proportion | None) -> str:
+    """A proportion with its interval and the number of pairs behind it."""
+    if value is None:
+        return NOTHING
+    return f"{100 * value.value:.1f} % [{100 * value.low:.0f}, {100 * value.high:.0f}] of {value.n}"
+
+
+def estimate(value: Difference) -> str:
+    """A mean with its interval."""
+    return f"{value.value:.1f} [{value.low:.1f}, {value.high:.1f}]"
+
+
+def measure(step: str, name: str, digits: int = 2) -> Cell:
+    return lambda facts: number(facts.measure(step, name), digits)
+
+
+def percent_of(step: str, name: str) -> Cell:
+    return lambda facts: percent(facts.measure(step, name))
+
+
+def with_interval(name: str) -> Cell:
+    def cell(facts: RoundFacts) -> str:
+        value, low, high = (
+            facts.measure("evaluate-heldout", f"{name}{end}") for end in ("", "_low", "_high")
+        )
+        if value is None or low is None or high is None:
+            return percent(value)
+        return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+    return cell
+
+
+def against_seed(index: int) -> Cell:
+    def cell(facts: RoundFacts) -> str:
+        if not facts.comparisons:
+            return NOTHING
+        found = facts.comparisons[index]
+        gain, test = found.difference, found.mcnemar
+        return (
+            f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], "
+            f"{test.first_only} : {test.second_only}, p {test.p_value:.2f}"
+        )
+
+    return cell
+
+
+def quantiles(facts: RoundFacts) -> str:
+    values = [facts.measure("score", f"margin_{name}") for name in ("q10", "q50", "q90")]
+    return NOTHING if values[0] is None else " · ".join(number(value, 3) for value in values)
+
+
+def removed(facts: RoundFacts) -> str:
+    step = facts.steps.get("filter")
+    if step is None:
+        return NOTHING
+    known = {"pairs", "kept", "noisy", "low_confidence", "disagreement"}
+    reasons = [
+        f"{name.replace('_', ' ')} {count}"
+        for name, count in step.counts.items()
+        if name not in known and count
+    ]
+    return ", ".join(reasons) or "none"
+
+
+def detector(facts: RoundFacts) -> str:
+    ones = facts.measure("train", "z_ones")
+    if ones is None:
+        return NOTHING
+    window, warmup, steps = (
+        facts.measure("train", name) or 0 for name in ("window", "warmup_steps", "steps")
+    )
+    return f"{ones:.0f} pairs; window {window:.0f}, warm-up {warmup:.0f} of {steps:.0f} steps"
+
+
+def trained(facts: RoundFacts, name: str) -> float | None:
+    return facts.measure("seed" if facts.number == 0 else "train", name)

@@ -1,0 +1,113 @@
+"""What a report is made of: plain values, read off the store by `selfie.report.gather`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfie.method.statistics import Difference, McNemar, Proportion
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StepFacts:
+    """The numbers of one published step; ``seconds`` is what its last attempt took."""
+
+    name: str
+    seconds: float
+    counts: Mapping[str, int]
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class LabelAudit:
+    """Self-made labels held against an evaluator that saw nothing of the policy."""
+
+    labels: Proportion
+    # Share of wrong labels among the pairs that the filter suspects, and among the others.
+    wrong_if_noisy: Proportion | None
+    wrong_otherwise: Proportion | None
+    # The same for the pairs that the trainer took to be noisy at least once.
+    wrong_if_trained_noisy: Proportion | None
+    wrong_if_trained_clean: Proportion | None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Responses of one policy by the evaluator; ``against_seed`` compares on the same prompts."""
+
+    mean: Difference
+    against_seed: Difference | None
+    wins: Proportion | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The judge of one round against another on the same held-out pairs."""
+
+    versus: str
+    difference: Difference
+    mcnemar: McNemar
+
+
+@dataclass(frozen=True)
+class SamplePair:
+    """One self-made pair to read."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    margin: float
+    probability: float
+    note: str
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """One round; steps by name, absent ones left out. Margins are those of kept pairs."""
+
+    number: int
+    steps: Mapping[str, StepFacts]
+    margins: Floats
+    confidences: Floats
+    heldout_margins: Floats
+    heldout_margins_mean: Floats
+    comparisons: Sequence[Comparison] = ()
+    audit: LabelAudit | None = None
+    quality: Quality | None = None
+    samples: Sequence[SamplePair] = ()
+
+    def measure(self, step: str, name: str) -> float | None:
+        """A measure or count of a step of this round, or None where it was not taken."""
+        facts = self.steps.get(step)
+        if facts is None:
+            return None
+        value = facts.measures.get(name, facts.counts.get(name))
+        return None if value is None else float(value)
+
+    @property
+    def label(self) -> str:
+        """What people call the policy that this round ended with."""
+        return "seed (π₀)" if self.number == 0 else f"round {self.number} (π{_subscript(self.number)})"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A whole run, as far as it is."""
+
+    name: str
+    state: str
+    message: str
+    best_round: int | None
+    spec_yaml: str
+    evaluator: str
+    judge: str
+    rounds: Sequence[RoundFacts]
+    seconds: float
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+def _subscript(number: int) -> str:
+    return "".join(chr(0x2080 + int(digit)) for digit in str(number))

@@ -1,0 +1,222 @@
+"""The rows of the report's tables, each with what it means to a reader who meets it first."""
+
+from dataclasses import dataclass
+
+from selfie.report.cells import (
+    NOTHING,
+    Cell,
+    against_seed,
+    detector,
+    estimate,
+    measure,
+    number,
+    percent,
+    percent_of,
+    quantiles,
+    removed,
+    share,
+    trained,
+    with_interval,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of every round."""
+
+    label: str
+    explanation: str
+    cell: Cell
+
+
+HELDOUT = (
+    Row(
+        "accuracy, summed judge",
+        "Share of people's choices that the implicit reward, summed over tokens, agrees with; "
+        "a tie counts half. 95 % Wilson interval.",
+        with_interval("accuracy"),
+    ),
+    Row("accuracy, length-normalised", "The same with the reward per token.", with_interval("accuracy_mean")),
+    Row(
+        "against the seed, summed",
+        "Difference in points on the same pairs with its bootstrap interval; pairs that only "
+        "this round : only the seed got right, and the exact McNemar p.",
+        against_seed(0),
+    ),
+    Row("against the seed, normalised", "The same for the length-normalised judge.", against_seed(1)),
+    Row("chance", "What a coin would get.", lambda _: percent(0.5)),
+    Row(
+        "prefer the longer",
+        "What always choosing the longer response would get.",
+        percent_of("evaluate-heldout", "accuracy_longer"),
+    ),
+    Row(
+        "π_init's own likelihood, per token",
+        "What the initial model's mean log-likelihood alone would choose.",
+        percent_of("evaluate-heldout", "accuracy_reference_mean"),
+    ),
+    Row(
+        "π_init's own likelihood, summed",
+        "The same, summed over tokens.",
+        percent_of("evaluate-heldout", "accuracy_reference_sum"),
+    ),
+    Row(
+        "accuracy, gate half · report half",
+        "The half that chooses the best round, and the half that did not.",
+        lambda facts: (
+            f"{percent(facts.measure('evaluate-heldout', 'accuracy_gate'))} · "
+            f"{percent(facts.measure('evaluate-heldout', 'accuracy_report'))}"
+        ),
+    ),
+    Row(
+        "length-matched pairs",
+        "Accuracy where both responses are within 15 % of each other's length.",
+        percent_of("evaluate-heldout", "accuracy_length_matched"),
+    ),
+    Row(
+        "chosen is the shorter",
+        "Accuracy where people chose the shorter response.",
+        percent_of("evaluate-heldout", "accuracy_chosen_shorter"),
+    ),
+    Row(
+        "calibration error",
+        "How far the judge's probabilities are from its hit rate (ECE).",
+        measure("evaluate-heldout", "ece", 3),
+    ),
+    Row(
+        "log-loss",
+        "Mean −log p of people's choices; 0.693 knows nothing.",
+        measure("evaluate-heldout", "log_loss", 3),
+    ),
+    Row(
+        "mean margin",
+        "Mean difference of rewards, in favour of people's choices.",
+        measure("evaluate-heldout", "mean_margin", 3),
+    ),
+)
+
+RESPONSES = (
+    Row(
+        "finished share",
+        "Responses that ended by themselves, not at the limit.",
+        percent_of("evaluate-measures", "finished_share"),
+    ),
+    Row("mean length", "Tokens of a response.", measure("evaluate-measures", "mean_tokens", 1)),
+    Row(
+        "divergence from π_init",
+        "Exact KL per token, from both models' distributions, in nats.",
+        measure("evaluate-measures", "divergence", 4),
+    ),
+    Row(
+        "duplicate share",
+        "Responses that repeat another one word for word.",
+        percent_of("evaluate-measures", "duplicate_share"),
+    ),
+    Row(
+        "evaluator's mean",
+        "Mean rating by an evaluator that is not the policy, with a bootstrap interval.",
+        lambda facts: (
+            NOTHING
+            if facts.quality is None
+            else estimate(facts.quality.mean)
+        ),
+    ),
+    Row(
+        "evaluator, against the seed",
+        "Mean difference on the same prompts, with its interval.",
+        lambda facts: (
+            NOTHING
+            if facts.quality is None or facts.quality.against_seed is None
+            else f"{facts.quality.against_seed.value:+.1f} "
+            f"[{facts.quality.against_seed.low:+.1f}, {facts.quality.against_seed.high:+.1f}]"
+        ),
+    ),
+    Row(
+        "wins against the seed",
+        "Prompts whose response the evaluator rates higher; a tie counts half.",
+        lambda facts: share(facts.quality.wins if facts.quality else None),
+    ),
+)
+
+SELF_MADE = (
+    Row("responses drawn", "From the policy of the round before.", measure("generate", "samples", 0)),
+    Row(
+        "finished · mean tokens",
+        "Of the drawn responses.",
+        lambda facts: (
+            f"{percent(facts.measure('generate', 'finished_share'))} · "
+            f"{number(facts.measure('generate', 'mean_tokens'), 1)}"
+        ),
+    ),
+    Row("pairs judged", "One of each prompt, at most.", measure("score", "pairs", 0)),
+    Row(
+        "ties and identical",
+        "Pairs within the judge's own error, and equal responses: they carry no preference.",
+        lambda facts: (
+            f"{number(facts.measure('score', 'ties'), 0)} · {number(facts.measure('score', 'identical'), 0)}"
+        ),
+    ),
+    Row("margins: 10 % · median · 90 %", "Quantiles of the judge's margins.", quantiles),
+    Row(
+        "largest error of a margin",
+        "Bound of the numerical error; margins below it are ties.",
+        measure("score", "tie_band_max", 4),
+    ),
+    Row("mean confidence", "2·|p − ½| of the judge's preferences.", measure("score", "mean_confidence", 3)),
+    Row("pairs trained on", "What the filter kept.", measure("filter", "kept", 0)),
+    Row("left out", "And why.", removed),
+    Row(
+        "suspected by the filter",
+        "Least sure, or judged differently by the extrapolated model.",
+        measure("filter", "noisy", 0),
+    ),
+    Row(
+        "taken to be noisy in training",
+        "Times a pair had z = 1. None means that the detector was idle.",
+        detector,
+    estimate,
+    ),
+    Row(
+        "training loss, first → last",
+        "Mean over a step's pairs.",
+        lambda facts: f"{number(trained(facts, 'loss_first'), 3)} → {number(trained(facts, 'loss_last'), 3)}",
+    ),
+    Row(
+        "training accuracy",
+        "Share of pairs with a positive margin over the whole round.",
+        lambda facts: percent(trained(facts, "train_accuracy")),
+    ),
+    Row(
+        "scorer against trainer",
+        "Largest difference of log-probabilities on the same ids, in nats.",
+        measure("train", "parity_max_error", 5),
+    ),
+)
+
+AUDIT = (
+    Row(
+        "self-made labels right",
+        "Pairs whose label the evaluator agrees with.",
+        lambda facts: share(facts.audit.labels if facts.audit else None),
+    ),
+    Row(
+        "wrong among suspected",
+        "Of the pairs that the filter suspected.",
+        lambda facts: share(facts.audit.wrong_if_noisy if facts.audit else None),
+    ),
+    Row(
+        "wrong among the others",
+        "A detector is worth something where this is lower.",
+        lambda facts: share(facts.audit.wrong_otherwise if facts.audit else None),
+    ),
+    Row(
+        "wrong among z = 1",
+        "Of the pairs that training took to be noisy at least once.",
+        lambda facts: share(facts.audit.wrong_if_trained_noisy if facts.audit else None),
+    ),
+    Row(
+        "wrong among z = 0",
+        "Of the others.",
+        lambda facts: share(facts.audit.wrong_if_trained_clean if facts.audit else None),
+    ),
+)
