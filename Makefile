@@ -29,7 +29,7 @@ check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and gener
 	python tools/protos.py check
 
 bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in bench/results
-	python bench/loop.py
+	python bench/scoring.py
 
 proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1
 	python tools/protos.py generate

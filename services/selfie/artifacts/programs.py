@@ -74,13 +74,13 @@ def new_writer() -> str:
     return uuid.uuid4().hex[:12]
 
 
-def parse(model: type[_P], value: Any) -> _P:
-    """The value as ``model``; `InvalidInput` names the first wrong field as ``parameters.<path>``."""
+def parse(model: type[_P], value: Any, *, field: str = "parameters") -> _P:
+    """The value as ``model``; `InvalidInput` names the first wrong field as ``<field>.<path>``."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(["parameters", *(str(part) for part in first["loc"])])
+        path = ".".join([field, *(str(part) for part in first["loc"])])
         raise InvalidInput(path, first["msg"], f"see the fields of {model.__name__}") from error
 
 
@@ -106,14 +106,16 @@ def run_program(
 
 def _run(program: Program, path: Path, opener: Callable[[str], Store]) -> int:
     parameters = json.loads(path.read_bytes())
-    attempt = parse(Attempt, parameters.get("attempt"))
+    attempt = parse(Attempt, parameters.get("attempt"), field="parameters.attempt")
     store = opener(attempt.run_uri)
     try:
         if read_manifest(store, attempt.step) is None:
             publish(store, program(store, parameters))
     except Exception as error:
         # The one place where errors end: the process does, and the attempt says why.
-        logger.exception("the program failed")
+        logger.log(
+            logging.ERROR, "the program failed: %s", error, exc_info=not isinstance(error, SelfieError)
+        )
         store.write(f"{attempt.path}/{ERROR_FILE}", _describe(error))
         return INVALID_INPUT_STATUS if isinstance(error, InvalidInput) else FAILURE_STATUS
     return 0

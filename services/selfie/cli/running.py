@@ -8,7 +8,7 @@ from rich.console import Console
 from selfie.artifacts.store import Store
 from selfie.cli.places import load_file
 from selfie.local.display import RunDisplay
-from selfie.local.places import LocalRun, artifacts_uri, locked, open_run
+from selfie.local.places import LocalRun, artifacts_uri, directory_of, locked, open_run
 from selfie.local.runner import run_here
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus, derived_message
@@ -38,7 +38,7 @@ def report_of(store: Store, run: SelfieRun, status: RunStatus) -> Path:
     from selfie.report.gather import gather
     from selfie.report.page import write_report
 
-    root = store.local_path("")
+    root = directory_of(store)
     directory = root / "report" if root else Path(f"{run.metadata.name}-report").resolve()
     return write_report(gather(store, run, status), directory)
 

@@ -7,6 +7,7 @@ from typing import Any
 from selfie.dispatch.calls import StepCall
 from selfie.runs.lineage import Input
 from selfie.runs.resolving import pairs_at_once, settings_of
+from selfie.runs.sources import PromptSlice
 from selfie.runs.spec import RunSpec
 from selfie.v1 import training_pb2
 
@@ -63,8 +64,8 @@ def _model(uri: str, revision: str | None) -> dict[str, Any]:
     return {"uri": uri, "revision": revision}
 
 
-def _slice(prompts: Any) -> dict[str, Any]:
-    return {"dataset": prompts.dataset, "from": prompts.start, "count": prompts.count}
+def _slice(prompts: PromptSlice) -> dict[str, Any]:
+    return {"dataset": prompts.dataset, "from": prompts.from_, "count": prompts.count}
 
 
 def _publish(call: StepCall) -> dict[str, Any]:

@@ -33,10 +33,10 @@ TOLD: dict[str, Figures] = {
         "{:.0f} responses, {:.0f} tokens each, {:.0%} finished", "samples", "mean_tokens", "finished_share"
     ),
     "score": _tell("{:.0f} pairs, median margin {:.3f}, {:.0f} ties", "pairs", "margin_q50", "ties"),
-    "filter": _tell("{:.0f} of {:.0f} pairs kept, {:.0f} suspected", "kept", "pairs", "noisy"),
+    "filter": _tell("{:.0f} pairs kept ({:.0%}), {:.0f} suspected", "kept", "kept_share", "noisy"),
     "evaluate-samples": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
     "evaluate-heldout": _tell(
-        "accuracy {:.1%} summed, {:.1%} length-normalised, of {:.0f} pairs", "accuracy", "accuracy_mean", "n"
+        "accuracy {:.1%}, {:.1%} length-normalised, of {:.0f} pairs", "accuracy", "accuracy_mean", "n"
     ),
     "evaluate-measures": _tell("{:.4f} nats a token from the initial model", "divergence"),
 }

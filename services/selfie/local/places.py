@@ -54,7 +54,8 @@ def with_absolute_sources(run: SelfieRun, folder: Path) -> SelfieRun:
     """The run with its relative data sets and models made absolute; they are relative to its file."""
 
     def absolute(uri: str) -> str:
-        return uri if "://" in uri else str((folder / uri).resolve())
+        # As a URI, because a specification takes no blanks, and a folder may have some.
+        return uri if "://" in uri else (folder / uri).resolve().as_uri()
 
     spec = run.spec
     changes: dict[str, object] = {"model": spec.model.model_copy(update={"uri": absolute(spec.model.uri)})}
@@ -97,6 +98,12 @@ def open_run(run: SelfieRun, artifacts: str) -> LocalRun:
     return LocalRun(run, uid, store, scratch)
 
 
+def directory_of(store: Store) -> Path | None:
+    """The run's root as a directory of this machine; None in an object store."""
+    file = store.local_path(_RUN_FILE)
+    return file.parent if file else None
+
+
 def read_run(store: Store) -> SelfieRun:
     """The run whose root this is; NotFound with a remedy where there is none."""
     try:
@@ -134,12 +141,13 @@ def locked(local: LocalRun) -> Iterator[None]:
 
 def _scratch(store: Store, run: SelfieRun) -> Path:
     # Beside the artifacts where that is a disk, so that weights are linked and not copied.
-    local = store.local_path("")
-    return local / ".local" if local else Path("~/.cache/selfie/runs").expanduser() / run.metadata.name
+    if directory := directory_of(store):
+        return directory / ".local"
+    return Path("~/.cache/selfie/runs").expanduser() / run.metadata.name
 
 
 def _refuse_other_run(old: SelfieRun, new: SelfieRun, store: Store) -> None:
-    changed = changed_immutable_fields(old.spec, new.spec)
+    changed = changed_immutable_fields(old.spec, new.spec, terminal=read_status(store).is_terminal)
     if changed:
         raise InvalidInput(
             changed[0],

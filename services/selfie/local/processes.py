@@ -90,6 +90,7 @@ class Processes:
         for name, launch in wanted.items():
             child = self._running.get(name)
             if child is None or (child.process.poll() is not None and self._may_restart(name, launch)):
+                await self._close_channel(name)
                 self._start(name, launch)
 
     def names(self) -> list[str]:
@@ -128,6 +129,7 @@ class Processes:
         except TimeoutError:
             for child in self._stopping:
                 child.process.kill()
+                child.process.wait()
 
     def _start(self, name: str, launch: Launch) -> None:
         port_file = self._directory / f"{name}.port.json"
@@ -156,9 +158,14 @@ class Processes:
         return True
 
     async def _stop(self, name: str) -> None:
+        await self._close_channel(name)
         child = self._running.pop(name)
-        if child.channel is not None:
-            await child.channel.close()
         if child.process.poll() is None:
             child.process.terminate()
         self._stopping.append(child)
+
+    async def _close_channel(self, name: str) -> None:
+        child = self._running.get(name)
+        if child is not None and child.channel is not None:
+            await child.channel.close()
+            child.channel = None

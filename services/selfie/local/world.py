@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -75,7 +76,9 @@ class LocalWorld:
             case StartStep():
                 await self._start(channel, action)
             case CancelStep():
-                await work.cancel(channel, self._local.uri, action.step, action.attempt)
+                # The planner asks again until the work is seen to be gone.
+                with suppress(errors.Unavailable):
+                    await work.cancel(channel, self._local.uri, action.step, action.attempt)
 
     def failure(self) -> str | None:
         """Why a service is given up on, or None."""

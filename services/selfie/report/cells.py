@@ -75,11 +75,10 @@ def removed(facts: RoundFacts) -> str:
     step = facts.steps.get("filter")
     if step is None:
         return NOTHING
-    known = {"pairs", "kept", "noisy", "low_confidence", "disagreement"}
     reasons = [
-        f"{name.replace('_', ' ')} {count}"
+        f"{name.replace('-', ' ')} {count}"
         for name, count in step.counts.items()
-        if name not in known and count
+        if name not in {"kept", "noisy"} and count
     ]
     return ", ".join(reasons) or "none"
 
@@ -91,7 +90,8 @@ def detector(facts: RoundFacts) -> str:
     window, warmup, steps = (
         facts.measure("train", name) or 0 for name in ("window", "warmup_steps", "steps")
     )
-    return f"{ones:.0f} pairs; window {window:.0f}, warm-up {warmup:.0f} of {steps:.0f} steps"
+    told = f"{ones:.0f} pairs; window {window:.0f}, warm-up {warmup:.0f} of {steps:.0f} steps"
+    return told if facts.measure("train", "noisy_steps") != 0 else f"{told}; no threshold was ever in force"
 
 
 def trained(facts: RoundFacts, name: str) -> float | None:

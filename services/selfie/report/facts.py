@@ -72,8 +72,8 @@ class RoundFacts:
     steps: Mapping[str, StepFacts]
     margins: Floats
     confidences: Floats
-    heldout_margins: Floats
-    heldout_margins_mean: Floats
+    # By reading of the judge: how right it was on each held-out pair.
+    credits: Mapping[str, Floats] = field(default_factory=dict)
     comparisons: Sequence[Comparison] = ()
     audit: LabelAudit | None = None
     quality: Quality | None = None
@@ -103,7 +103,7 @@ class RunFacts:
     best_round: int | None
     spec_yaml: str
     evaluator: str
-    judge: str
+    refinement: str
     rounds: Sequence[RoundFacts]
     seconds: float
     digests: Mapping[str, str] = field(default_factory=dict)

@@ -60,12 +60,14 @@ def _rounds_axis(axes: Axes, rounds: Sequence[RoundFacts]) -> None:
 
 def _accuracy(axes: Axes, run: RunFacts) -> None:
     rounds = [facts for facts in run.rounds if facts.measure("evaluate-heldout", "accuracy") is not None]
-    judges = (("accuracy", "summed", BLUE, -0.06), ("accuracy_mean", "length-normalised", ORANGE, 0.06))
+    judges = (("accuracy_sum", "summed", BLUE, -0.06), ("accuracy_mean", "length-normalised", ORANGE, 0.06))
     for name, label, color, shift in judges:
         names = (name, f"{name}_low", f"{name}_high")
         values = np.array(
             [[facts.measure("evaluate-heldout", each) for each in names] for facts in rounds], dtype=float
         )
+        if np.isnan(values).all():
+            continue
         errors = np.abs(values[:, 1:] - values[:, :1]).T
         places = np.arange(len(rounds)) + shift
         axes.errorbar(places, values[:, 0], yerr=errors, fmt="o-", color=color, capsize=3, label=label)

@@ -8,9 +8,9 @@ import pyarrow as pa
 from selfie.artifacts.manifests import Manifest, read_manifest
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store
-from selfie.method.statistics import mcnemar_exact, pair_credits, paired_bootstrap
 from selfie.report.audits import audit_labels, rate_responses
-from selfie.report.facts import Comparison, Floats, RoundFacts, RunFacts, StepFacts
+from selfie.report.comparisons import column, compare, credits_of, summed_accuracy
+from selfie.report.facts import Floats, RoundFacts, RunFacts, StepFacts
 from selfie.report.samples import choose_samples
 from selfie.runs.load import dump_run
 from selfie.runs.spec import SelfieRun
@@ -39,7 +39,7 @@ def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
         best_round=status.best.round if status.best else None,
         spec_yaml=dump_run(run),
         evaluator=run.spec.evaluation.evaluator,
-        judge=run.spec.scoring.length_normalization,
+        refinement=run.spec.training.refinement,
         rounds=tuple(rounds),
         seconds=sum((end - start).total_seconds() for start, end in times),
         digests={
@@ -56,22 +56,20 @@ def _manifests(store: Store, run: SelfieRun) -> dict[str, Manifest]:
 def _round(
     store: Store, run: SelfieRun, number: int, manifests: Mapping[str, Manifest], first: RoundFacts | None
 ) -> RoundFacts:
-    steps = {name: _step(name, manifest) for name, manifest in manifests.items()}
+    judged = credits_of(_rows(store, manifests, "evaluate-heldout", "pairs"))
+    steps = {name: _step(name, manifest, judged) for name, manifest in manifests.items()}
     pairs = _rows(store, manifests, "filter", "pairs")
-    heldout = _rows(store, manifests, "evaluate-heldout", "pairs")
     responses = _rows(store, manifests, "evaluate-measures", "responses")
     first_responses = _first_responses(store) if number > 0 else None
     evaluator = run.spec.evaluation.evaluator
     kept = pairs.filter(pairs["kept"]) if pairs is not None else None
-    margins, margins_mean = _column(heldout, "margin"), _column(heldout, "margin_mean")
     return RoundFacts(
         number=number,
         steps=steps,
         margins=_column(kept, "margin"),
         confidences=_column(kept, "confidence"),
-        heldout_margins=margins,
-        heldout_margins_mean=margins_mean,
-        comparisons=_comparisons(first, margins, margins_mean),
+        credits=judged,
+        comparisons=compare(judged, first.credits) if first else (),
         audit=audit_labels(evaluator, kept, _rows(store, manifests, "train", "noise")),
         quality=rate_responses(evaluator, responses, first_responses),
         samples=choose_samples(pairs) if pairs is not None else (),
@@ -83,9 +81,11 @@ def _first_responses(store: Store) -> pa.Table | None:
     return None if manifest is None else read_group(store, manifest, "responses")
 
 
-def _step(name: str, manifest: Manifest) -> StepFacts:
+def _step(name: str, manifest: Manifest, judged: Mapping[str, Floats]) -> StepFacts:
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
-    return StepFacts(name, seconds, manifest.counts, manifest.measures)
+    # The scorer's `accuracy` is that of the run's own reading, which may be the one per token.
+    summed = summed_accuracy(judged) if name == "evaluate-heldout" else {}
+    return StepFacts(name, seconds, manifest.counts, {**manifest.measures, **summed})
 
 
 def _rows(store: Store, manifests: Mapping[str, Manifest], step: str, group: str) -> pa.Table | None:
@@ -96,22 +96,4 @@ def _rows(store: Store, manifests: Mapping[str, Manifest], step: str, group: str
 
 
 def _column(table: pa.Table | None, name: str) -> Floats:
-    return (
-        EMPTY if table is None else np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
-    )
-
-
-def _comparisons(first: RoundFacts | None, margins: Floats, margins_mean: Floats) -> tuple[Comparison, ...]:
-    if first is None or not margins.size:
-        return ()
-    return tuple(
-        Comparison(
-            versus=f"seed, {judge} judge",
-            difference=paired_bootstrap(pair_credits(mine), pair_credits(theirs), seed=0),
-            mcnemar=mcnemar_exact(pair_credits(mine), pair_credits(theirs)),
-        )
-        for judge, mine, theirs in (
-            ("summed", margins, first.heldout_margins),
-            ("length-normalised", margins_mean, first.heldout_margins_mean),
-        )
-    )
+    return EMPTY if table is None else column(table, name)

@@ -34,7 +34,7 @@ HELDOUT = (
         "accuracy, summed judge",
         "Share of people's choices that the implicit reward, summed over tokens, agrees with; "
         "a tie counts half. 95 % Wilson interval.",
-        with_interval("accuracy"),
+        with_interval("accuracy_sum"),
     ),
     Row("accuracy, length-normalised", "The same with the reward per token.", with_interval("accuracy_mean")),
     Row(
@@ -44,7 +44,11 @@ HELDOUT = (
         against_seed(0),
     ),
     Row("against the seed, normalised", "The same for the length-normalised judge.", against_seed(1)),
-    Row("chance", "What a coin would get.", lambda _: percent(0.5)),
+    Row(
+        "chance",
+        "What a coin would get.",
+        lambda facts: percent(None if facts.measure("evaluate-heldout", "accuracy") is None else 0.5),
+    ),
     Row(
         "prefer the longer",
         "What always choosing the longer response would get.",
@@ -115,11 +119,7 @@ RESPONSES = (
     Row(
         "evaluator's mean",
         "Mean rating by an evaluator that is not the policy, with a bootstrap interval.",
-        lambda facts: (
-            NOTHING
-            if facts.quality is None
-            else estimate(facts.quality.mean)
-        ),
+        lambda facts: NOTHING if facts.quality is None else estimate(facts.quality.mean),
     ),
     Row(
         "evaluator, against the seed",
@@ -158,9 +158,9 @@ SELF_MADE = (
     ),
     Row("margins: 10 % · median · 90 %", "Quantiles of the judge's margins.", quantiles),
     Row(
-        "largest error of a margin",
-        "Bound of the numerical error; margins below it are ties.",
-        measure("score", "tie_band_max", 4),
+        "largest error of a log-probability",
+        "Bound of the numerical error, in nats; margins within theirs are ties.",
+        measure("score", "error_bound_max", 5),
     ),
     Row("mean confidence", "2·|p − ½| of the judge's preferences.", measure("score", "mean_confidence", 3)),
     Row("pairs trained on", "What the filter kept.", measure("filter", "kept", 0)),
@@ -174,7 +174,6 @@ SELF_MADE = (
         "taken to be noisy in training",
         "Times a pair had z = 1. None means that the detector was idle.",
         detector,
-    estimate,
     ),
     Row(
         "training loss, first → last",

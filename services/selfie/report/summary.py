@@ -71,6 +71,8 @@ def _labels(run: RunFacts) -> str:
 
 
 def _detector(run: RunFacts) -> str:
+    if run.refinement != "online":
+        return ""
     idle = [facts.number for facts in run.rounds if facts.measure("train", "z_ones") == 0]
     if not idle:
         return ""

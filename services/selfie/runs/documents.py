@@ -1,0 +1,120 @@
+"""Reads YAML so that what is accepted here means the same to a cluster, and knows each value's line.
+
+PyYAML alone takes ``5e-7`` for text, ``1:30`` for 90, ``2026-01-01`` for a date and the last of
+two equal keys for both: `kubectl apply` would refuse such a file, or understand it otherwise.
+"""
+
+import re
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from selfie.runs.violations import InvalidRun, Violation
+
+MAX_CHARACTERS = 1_000_000
+"""More than a cluster could store."""
+
+_INT, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+_INT_PATTERN = re.compile(r"^[-+]?(0|[1-9][0-9]*)$")
+_FLOAT_PATTERN = re.compile(
+    r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+)
+_RESOLVERS = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in {_INT, _FLOAT, _TIMESTAMP}]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _first in "-+.0123456789":
+    _RESOLVERS[_first] = [*_RESOLVERS.get(_first, []), (_INT, _INT_PATTERN), (_FLOAT, _FLOAT_PATTERN)]
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers = _RESOLVERS
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                problem = f"the key {key.value} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers = _RESOLVERS
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base class calls it by position
+        return True
+
+
+@dataclass(frozen=True)
+class Document:
+    """One YAML document: its data, and its nodes for looking up where a value stands."""
+
+    data: Any
+    root: yaml.Node
+
+    def find(self, path: Sequence[str | int]) -> tuple[yaml.Node, yaml.Mark]:
+        """The node of a value, or the nearest above it that exists, and where it begins."""
+        node, mark = self.root, self.root.start_mark
+        for part in path:
+            below = _child(node, part)
+            if below is None:
+                break
+            key, node = below
+            mark = key.start_mark
+        return node, mark
+
+
+def read_document(text: str) -> Document:
+    """The only document of the text; raises InvalidRun if it is none, or one of several."""
+    if len(text) > MAX_CHARACTERS:
+        raise _refused(f"is longer than {MAX_CHARACTERS} characters", "give one SelfieRun")
+    try:
+        return _read(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise _refused(f"is not YAML: {error.problem}", "mend this line", line) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise _refused(f"is not YAML: {error}", "mend the file") from error
+    except RecursionError as error:
+        raise _refused("is nested too deeply", "give one SelfieRun") from error
+
+
+def write_document(data: object) -> str:
+    """YAML that `read_document` and a cluster read back as the same data."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _read(text: str) -> Document:
+    loader = _Loader(text)
+    try:
+        documents: list[yaml.Node] = []
+        while loader.check_node():
+            root = loader.get_node()
+            if root is not None and root.tag != "tag:yaml.org,2002:null":
+                documents.append(root)
+        if not documents:
+            raise _refused("is empty", "write a SelfieRun, beginning with apiVersion: selfie.dev/v1alpha1")
+        if len(documents) > 1:
+            line = documents[1].start_mark.line + 1
+            raise _refused(f"holds {len(documents)} documents", "give each SelfieRun its own file", line)
+        return Document(loader.construct_document(documents[0]), documents[0])
+    finally:
+        loader.dispose()
+
+
+def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        return next(((key, value) for key, value in node.value if key.value == str(part)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part]
+    return None
+
+
+def _refused(problem: str, remedy: str, line: int | None = None) -> InvalidRun:
+    return InvalidRun([Violation("the file", problem, remedy, line)])

@@ -1,0 +1,48 @@
+"""What is measured after each round, and when a run stops trusting itself."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from selfie.runs.decimals import Decimal, Within
+from selfie.runs.records import Record
+from selfie.runs.sources import PromptSlice
+
+BreachName: TypeAlias = Literal["report", "stop", "fallBack"]
+EvaluatorName: TypeAlias = Literal["none", "readingEase"]
+
+
+class Gates(Record):
+    """Bounds on a round; crossing one is a breach, and a round in breach is never the best round."""
+
+    on_breach: BreachName = Field(
+        default="report",
+        description="report notes it; stop ends the run there; fallBack makes the next round's pairs "
+        "with the best round's policy.",
+    )
+    max_accuracy_drop: Annotated[Decimal, Within(0, 1)] | None = Field(
+        default=None,
+        description="How far the held-out accuracy may fall below the best round before, as a fraction.",
+    )
+    max_length_ratio: Annotated[Decimal, Within(0, 1000, above=True)] | None = Field(
+        default=None, description="Largest mean length of responses, as a multiple of round 0's."
+    )
+    max_divergence: Annotated[Decimal, Within(0, 1000, above=True)] | None = Field(
+        default=None, description="Largest divergence from the initial model, in nats a token."
+    )
+    min_finished_share: Annotated[Decimal, Within(0, 1)] | None = Field(
+        default=None, description="Smallest share of responses that end by themselves."
+    )
+
+
+class Evaluation(Record):
+    """Measurements of every round; the held-out pairs are `spec.seed.heldout`."""
+
+    prompts: PromptSlice | None = Field(
+        default=None, description="Prompts that no round trains on, to sample from."
+    )
+    samples: int = Field(default=1, ge=1, le=64, description="Responses to each of these prompts.")
+    evaluator: EvaluatorName = Field(
+        default="none", description="A judge of the responses that is not the policy."
+    )
+    gates: Gates = Field(default_factory=Gates, description="When a round is not to be trusted.")

@@ -1,0 +1,102 @@
+"""The steps of a run, in order: each publishes one manifest, and is done when that is there."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+from selfie.runs.spec import RunSpec
+
+ENGINE: Final = "engine"
+GENERATION: Final = "generation"
+SCORING: Final = "scoring"
+FILTERING: Final = "filtering"
+TRAINING: Final = "training"
+
+SERVICE_OF: Final = {
+    "prepare": TRAINING,
+    "seed": TRAINING,
+    "publish": TRAINING,
+    "serve": GENERATION,
+    "evaluate-samples": GENERATION,
+    "evaluate-heldout": SCORING,
+    "evaluate-measures": SCORING,
+    "generate": GENERATION,
+    "score": SCORING,
+    "filter": FILTERING,
+    "train": TRAINING,
+}
+"""The service that carries a step out. `training` runs programs; the others answer batch calls."""
+
+_REQUESTS = uuid5(NAMESPACE_URL, "selfie.dev/requests")
+
+
+@dataclass(frozen=True, order=True)
+class Step:
+    """One step: ``Step(1, "generate")``. Round 0 is the seed, and `prepare` belongs to it.
+
+    A later round has a `prepare` of its own only if it was added after the first one.
+    """
+
+    round: int
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Where it publishes under the run's root: ``rounds/01/generate``, or ``prepare``."""
+        return self.name if self == PREPARE else f"rounds/{self.round:02d}/{self.name}"
+
+    @property
+    def stage(self) -> str:
+        """The stage that it belongs to; the stage `evaluate` has up to three steps."""
+        return self.name.partition("-")[0]
+
+    @property
+    def service(self) -> str:
+        """Name of the service that carries it out."""
+        return SERVICE_OF[self.name]
+
+
+PREPARE: Final = Step(0, "prepare")
+
+
+def step_at(path: str) -> Step | None:
+    """The step that publishes at ``path``; None if there is no such step."""
+    if path == PREPARE.path:
+        return PREPARE
+    parts = path.split("/")
+    if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()) or parts[2] not in SERVICE_OF:
+        return None
+    step = Step(int(parts[1]), parts[2])
+    return step if step.path == path else None
+
+
+def steps_of(spec: RunSpec, added: Collection[int] = ()) -> tuple[Step, ...]:
+    """Every step of the run, in the order in which they are done.
+
+    ``added``: rounds that were added after `prepare` had copied the prompts of the others.
+    """
+    after = ("publish", "serve", *evaluation_names(spec))
+    first = ("prepare", *(("seed",) if spec.seed else ()), *after)
+    later = ("generate", "score", "filter", "train", *after)
+    steps = [Step(0, name) for name in first]
+    for number in range(1, len(spec.rounds) + 1):
+        own = ("prepare", *later) if number in added else later
+        steps.extend(Step(number, name) for name in own)
+    return tuple(steps)
+
+
+def evaluation_names(spec: RunSpec) -> tuple[str, ...]:
+    """Names of the steps that measure each round's policy."""
+    samples = spec.evaluation.prompts is not None
+    heldout = spec.seed is not None and spec.seed.heldout is not None
+    return (
+        *(("evaluate-samples",) if samples else ()),
+        *(("evaluate-heldout",) if heldout else ()),
+        *(("evaluate-measures",) if samples else ()),
+    )
+
+
+def request_id(run_uid: str, step: Step, attempt: int) -> str:
+    """The UUID under which an attempt is started: always the same one for the same attempt."""
+    return str(uuid5(_REQUESTS, f"{run_uid}/{step.path}/a{attempt}"))

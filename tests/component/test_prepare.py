@@ -1,0 +1,441 @@
+"""Prepare and publish as programs: from a model and data sets to what engines and trainers read."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from selfie.artifacts.manifests import Manifest, read_manifest, verify
+from selfie.artifacts.programs import Attempt, run_program
+from selfie.artifacts.shards import read_group
+from selfie.artifacts.store import Store, open_store
+from selfie.artifacts.weights import pull, weights_digest
+from selfie.errors import DataCorrupted, FailedPrecondition
+from selfie.models.chat import ChatTokenizer, ids_digest
+from selfie.models.loading import load_policy
+from selfie.prepare.program import prepare
+from selfie.publish.formats import published_config, published_tokenizer_config
+from selfie.publish.program import publish_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def pair(number: int) -> dict[str, Any]:
+    return {
+        "id": f"pair-{number}",
+        "prompt": [{"role": "user", "content": f"What lies {number} miles from the sea?"}],
+        "chosen": f"A town of {number} houses.",
+        "rejected": "Sand.",
+        "source": "hand",
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store((tmp_path / "run").as_uri())
+
+
+@pytest.fixture
+def settings(tiny_checkpoint: Path, tmp_path: Path, store: Store) -> dict[str, Any]:
+    seed = write_rows(tmp_path / "seed.jsonl", [pair(number) for number in range(5)])
+    heldout = write_rows(tmp_path / "heldout.jsonl", [pair(number) for number in range(10, 13)])
+    prompts = write_rows(
+        tmp_path / "prompts.jsonl", [{"prompt": f"Tell me about boat {n}."} for n in range(6)]
+    )
+    return {
+        "attempt": {"runUri": store.uri, "step": "prepare", "number": 1, "runUid": "run-1"},
+        "model": {"uri": str(tiny_checkpoint), "revision": None},
+        "referenceModel": None,
+        "seed": {"dataset": seed, "size": 4},
+        "heldout": {"dataset": heldout, "size": 0},
+        "rounds": [
+            {"dataset": prompts, "from": 0, "count": 2},
+            {"dataset": prompts, "from": 2, "count": 3},
+        ],
+        "evaluation": {"dataset": prompts, "from": 5, "count": 0},
+        "maxPromptTokens": 256,
+        "randomSeed": 1,
+        "cacheDir": str(tmp_path / "cache"),
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., int]:
+    def start(program: Callable[[Store, dict[str, Any]], Manifest], parameters: dict[str, Any]) -> int:
+        path = tmp_path / "parameters.json"
+        path.write_text(json.dumps(parameters))
+        return run_program(program, ["--parameters", str(path)])
+
+    return start
+
+
+def published(store: Store, step: str) -> Manifest:
+    manifest = read_manifest(store, step)
+    assert manifest is not None
+    return manifest
+
+
+def failure(store: Store) -> dict[str, Any]:
+    return json.loads(store.read("prepare/a1/error.json"))["error"]
+
+
+def publish_settings(store: Store, source: Manifest, group: str) -> dict[str, Any]:
+    digest = weights_digest(source.group(group))
+    return {
+        "attempt": {"runUri": store.uri, "step": "rounds/01/publish", "number": 1, "runUid": "run-1"},
+        "source": {"step": source.step, "group": group, "digest": digest},
+        "runName": "boats",
+        "round": 1,
+        "baseModel": "hf://org/name",
+        "cacheDir": "/unused",
+    }
+
+
+def test_a_run_finds_everything_that_it_needs_in_its_store(store: Store, settings: dict[str, Any], run: Any):
+    assert run(prepare, settings) == 0
+    manifest = published(store, "prepare")
+    verify(store, manifest)
+    assert sorted({entry.group for entry in manifest.files}) == [
+        "evaluation-prompts",
+        "heldout",
+        "model",
+        "prompts-round-01",
+        "prompts-round-02",
+        "seed",
+    ]
+    rows = {
+        name: manifest.counts[name] for name in manifest.counts if "-" in name or name in ("seed", "heldout")
+    }
+    assert rows["seed"] == 4
+    assert rows["heldout"] == 3
+    assert (rows["prompts-round-01"], rows["prompts-round-02"], rows["evaluation-prompts"]) == (2, 3, 1)
+    assert manifest.counts["repeated_prompts"] == 0
+    assert manifest.weights_digest == weights_digest(manifest.group("model")) == manifest.inputs["model"]
+    assert set(manifest.inputs) >= {"template", "tokenizer", "seed", "heldout", "prompts-round-01"}
+    assert json.loads(store.read("prepare/a1/progress.json"))["total"] == 13
+
+
+def test_the_rows_hold_the_ids_that_the_models_own_template_gives(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    assert run(prepare, settings) == 0
+    manifest = published(store, "prepare")
+    tokenizer = ChatTokenizer(pull(store, manifest.group("model"), tmp_path / "weights"))
+    rows = read_group(store, manifest, "seed").to_pylist()
+    assert [row["pair_id"] for row in rows] == ["pair-0", "pair-1", "pair-2", "pair-3"]
+    for row in rows:
+        prompt = tokenizer.prompt_ids(row["messages"])
+        assert tuple(row["prompt_ids"]) == prompt.ids
+        assert row["prompt_digest"] == ids_digest(row["prompt_ids"])
+        assert tuple(row["chosen_ids"]) == tokenizer.response_ids(row["chosen_text"])
+        assert row["rejected_ids"][-1] == tokenizer.end_of_turn_id
+        assert (row["ids_from"], row["source"], row["truncated"]) == ("retokenized", "hand", False)
+    second = read_group(store, manifest, "prompts-round-02").to_pylist()
+    assert [row["messages"][0]["content"][-2] for row in second] == ["2", "3", "4"]
+
+
+def test_long_prompts_are_cut_once_and_counted(store: Store, settings: dict[str, Any], run: Any):
+    assert run(prepare, {**settings, "maxPromptTokens": 12}) == 0
+    manifest = published(store, "prepare")
+    rows = read_group(store, manifest, "seed").to_pylist()
+    assert {len(row["prompt_ids"]) for row in rows} == {12}
+    assert all(row["truncated"] for row in rows)
+    assert manifest.counts["seed_truncated"] == 4
+    # What is left of these prompts is the same.
+    assert manifest.counts["repeated_prompts"] > 0
+
+
+def test_equal_parameters_give_equal_rows_and_weights(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    other = open_store((tmp_path / "other").as_uri())
+    assert run(prepare, settings) == 0
+    assert run(prepare, {**settings, "attempt": {**settings["attempt"], "runUri": other.uri}}) == 0
+    first, second = published(store, "prepare"), published(other, "prepare")
+    assert [entry.sha256 for entry in first.files] == [entry.sha256 for entry in second.files]
+    assert first.inputs == second.inputs
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": {"dataset": "nowhere.jsonl"}}, "seed.dataset: nowhere.jsonl is not a file"),
+        ({"maxPromptTokens": 2048}, "maxPromptTokens: is 2048, and the model reads 2048 tokens"),
+        ({"maxPromptTokens": 0}, "parameters.maxPromptTokens: "),
+        ({"model": {"uri": "/nowhere"}}, "model.uri: /nowhere is not a directory"),
+        ({"model": {"uri": "builtin://none"}}, "model.uri: there is no built-in model 'none'"),
+        ({"unknown": 1}, "parameters.unknown: "),
+    ],
+)
+def test_wrong_parameters_end_the_program_with_the_field(
+    change: dict[str, Any], message: str, store: Store, settings: dict[str, Any], run: Any
+):
+    assert run(prepare, {**settings, **change}) == 2
+    assert failure(store)["message"].startswith(message)
+    assert not failure(store)["retryable"]
+    assert read_manifest(store, "prepare") is None
+
+
+def test_too_many_rows_a_leak_and_a_long_response_are_refused(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    assert run(prepare, {**settings, "seed": {**settings["seed"], "size": 9}}) == 2
+    assert "asks for 9" in failure(store)["message"]
+    assert "has 5 rows" in failure(store)["message"]
+    assert run(prepare, {**settings, "heldout": settings["seed"]}) == 2
+    assert "is the same pair as" in failure(store)["message"]
+    long = write_rows(tmp_path / "long.jsonl", [{**pair(1), "chosen": "sea " * 3000}])
+    assert run(prepare, {**settings, "seed": {"dataset": long}}) == 2
+    assert "long.jsonl:1 chosen: has " in failure(store)["message"]
+
+
+def test_a_reference_of_another_vocabulary_is_refused_and_of_the_same_kept(
+    store: Store, settings: dict[str, Any], run: Any, tiny_checkpoint: Path, tmp_path: Path
+):
+    reference = tmp_path / "reference"
+    shutil.copytree(tiny_checkpoint, reference)
+    backend = json.loads((reference / "tokenizer.json").read_text())
+    renamed = {
+        "ß-other" if token == "Ġthe" else token: index for token, index in backend["model"]["vocab"].items()
+    }
+    merges = [
+        merge for merge in backend["model"]["merges"] if "".join(merge) != "Ġthe" and "Ġthe" not in merge
+    ]
+    backend["model"] |= {"vocab": renamed, "merges": merges}
+    (reference / "tokenizer.json").write_text(json.dumps(backend))
+    source = {"uri": str(reference), "revision": None}
+    assert run(prepare, {**settings, "referenceModel": source}) == 2
+    assert "referenceModel.uri: has another vocabulary" in failure(store)["message"]
+    shutil.copy(tiny_checkpoint / "tokenizer.json", reference)
+    # A base model: no chat template, which a reference does not need.
+    (reference / "chat_template.jinja").unlink()
+    assert run(prepare, {**settings, "seed": None, "heldout": None, "referenceModel": source}) == 0
+    manifest = published(store, "prepare")
+    assert weights_digest(manifest.group("reference")) == manifest.inputs["reference"]
+    assert "seed" not in {entry.group for entry in manifest.files}
+
+
+def test_a_published_checkpoint_is_the_trained_model_and_copies_no_weights(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    import torch
+
+    trained = train(store, settings, run, tmp_path)
+    assert run(publish_checkpoint, publish_settings(store, trained, "checkpoint")) == 0
+    manifest = published(store, "rounds/01/publish")
+    verify(store, manifest)
+    weights = {entry.name: entry.path for entry in manifest.group("checkpoint")}
+    assert weights["model.safetensors"] == "rounds/01/train/a1/checkpoint/model.safetensors"
+    assert weights["config.json"].startswith("rounds/01/publish/a1/")
+    assert manifest.weights_digest == weights_digest(manifest.group("checkpoint"))
+    before = pull(store, trained.group("checkpoint"), tmp_path / "weights")
+    after = pull(store, manifest.group("checkpoint"), tmp_path / "weights")
+    ids = torch.arange(3, 60).unsqueeze(0)
+    with torch.no_grad():
+        assert torch.equal(load_policy(before)(ids).logits, load_policy(after)(ids).logits)
+    old, new = ChatTokenizer(before), ChatTokenizer(after)
+    assert (old.template_digest, old.tokenizer_digest) == (new.template_digest, new.tokenizer_digest)
+    assert old.response_ids("Seven boats.") == new.response_ids("Seven boats.")
+
+
+def test_a_published_checkpoint_has_what_older_readers_look_for(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    trained = train(store, settings, run, tmp_path)
+    assert run(publish_checkpoint, publish_settings(store, trained, "checkpoint")) == 0
+    directory = pull(store, published(store, "rounds/01/publish").group("checkpoint"), tmp_path / "weights")
+    config = json.loads((directory / "config.json").read_text())
+    assert (config["rope_theta"], config["rope_scaling"], config["torch_dtype"]) == (10000.0, None, "float32")
+    tokens = json.loads((directory / "tokenizer_config.json").read_text())
+    assert tokens["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokens["chat_template"] == (directory / "chat_template.jinja").read_text()
+    assert json.loads((directory / "generation_config.json").read_text())["eos_token_id"] == [2]
+    card = (directory / "README.md").read_text()
+    for fact in (
+        "# boats, round 1",
+        "base_model: org/name",
+        "`run-1`",
+        "`rounds/01/train`",
+        '"learningRate": 0.001',
+    ):
+        assert fact in card
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "default", "rope_theta": 123456.0},
+        {
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 8.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192,
+        },
+    ],
+)
+def test_the_positions_of_a_published_config_stay_what_they_were(rope: dict[str, Any], tmp_path: Path):
+    from transformers import AutoConfig, LlamaConfig
+
+    LlamaConfig(rope_parameters=rope, max_position_embeddings=65536).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(published_config(json.loads(path.read_text()))))
+    assert AutoConfig.from_pretrained(tmp_path).rope_parameters == rope
+
+
+def test_a_published_tokenizer_keeps_its_further_special_tokens(tiny_checkpoint: Path, tmp_path: Path):
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(
+        tiny_checkpoint, extra_special_tokens=["<|im_start|>"]
+    )
+    tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(published_tokenizer_config(json.loads(path.read_text()), "T")))
+    assert json.loads(path.read_text())["additional_special_tokens"] == ["<|im_start|>"]
+    again = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert set(again.all_special_tokens) == set(tokenizer.all_special_tokens)
+
+
+def test_missing_weights_are_noticed_before_they_are_published(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    trained = train(store, settings, run, tmp_path)
+    parameters = publish_settings(store, trained, "checkpoint")
+    store.delete("rounds/01/train/a1/checkpoint/model.safetensors")
+    with pytest.raises(DataCorrupted, match=r"model\.safetensors is named by a manifest but missing"):
+        publish_checkpoint(store, parameters)
+
+
+def test_publishing_again_gives_the_same_digest(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    trained = train(store, settings, run, tmp_path)
+    parameters = publish_settings(store, trained, "checkpoint")
+    first = publish_checkpoint(store, parameters)
+    second = publish_checkpoint(store, {**parameters, "attempt": {**parameters["attempt"], "number": 2}})
+    assert first.weights_digest == second.weights_digest
+
+
+def test_without_a_seed_the_base_model_is_published_as_it_is(
+    store: Store, settings: dict[str, Any], run: Any
+):
+    assert run(prepare, settings) == 0
+    prepared = published(store, "prepare")
+    manifest = publish_checkpoint(store, publish_settings(store, prepared, "model"))
+    card = store.read(next(entry.path for entry in manifest.files if entry.name == "README.md")).decode()
+    assert "unchanged" in card
+    assert "Parameters of the training" not in card
+
+
+def test_other_weights_than_the_ones_meant_are_not_published(
+    store: Store, settings: dict[str, Any], run: Any
+):
+    assert run(prepare, settings) == 0
+    parameters = publish_settings(store, published(store, "prepare"), "model")
+    parameters["source"]["digest"] = "0" * 64
+    with pytest.raises(FailedPrecondition, match="0000 were asked for") as caught:
+        publish_checkpoint(store, parameters)
+    assert caught.value.reason == "WeightsDiffer"
+
+
+def train(store: Store, settings: dict[str, Any], run: Any, tmp_path: Path) -> Manifest:
+    """What a training leaves: other weights, as transformers saves them, under a manifest."""
+    import torch
+    from transformers import AutoTokenizer
+
+    from selfie.artifacts.manifests import publish
+    from selfie.artifacts.weights import add_directory
+
+    assert run(prepare, settings) == 0
+    base = pull(store, published(store, "prepare").group("model"), tmp_path / "weights")
+    model = load_policy(base)
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.add_(0.1)
+    directory = tmp_path / "trained"
+    model.save_pretrained(directory)
+    AutoTokenizer.from_pretrained(base).save_pretrained(directory)
+    attempt = Attempt(run_uri=store.uri, step="rounds/01/train", number=1, run_uid="run-1")
+    files = add_directory(store, directory, group="checkpoint", path=f"{attempt.path}/checkpoint")
+    manifest = attempt.manifest(
+        writer="trainer",
+        started_at=published(store, "prepare").started_at,
+        files=files,
+        inputs={"policy": "1" * 64},
+        parameters={"learningRate": 0.001},
+        weights_digest=weights_digest(files),
+    )
+    publish(store, manifest)
+    return manifest
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket on a server of S3's protocol on this machine, given by the environment as in a pod."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    serving = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{serving.server_port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="selfie-test")
+    yield "s3://selfie-test"
+    serving.shutdown()
+
+
+def test_model_and_data_come_from_a_bucket_into_a_bucket(
+    bucket: str, settings: dict[str, Any], run: Any, tiny_checkpoint: Path
+):
+    origin = open_store(f"{bucket}/origin")
+    for file in tiny_checkpoint.iterdir():
+        origin.upload(file, f"model/{file.name}", keep_source=True)
+    origin.upload(Path(settings["seed"]["dataset"]), "data/seed.jsonl", keep_source=True)
+    settings |= {
+        "attempt": {**settings["attempt"], "runUri": f"{bucket}/run"},
+        "model": {"uri": f"{bucket}/origin/model"},
+        "seed": {"dataset": f"{bucket}/origin/data/seed.jsonl"},
+    }
+    assert run(prepare, settings) == 0
+    target = open_store(f"{bucket}/run")
+    manifest = published(target, "prepare")
+    assert manifest.counts["seed"] == 5
+    assert len(manifest.group("model")) == len(list(tiny_checkpoint.iterdir()))
+    verify(target, manifest)
+
+
+@pytest.mark.parametrize("program", ["selfie.prepare", "selfie.publish"])
+def test_a_program_that_fails_leaves_a_status_a_file_and_a_log_of_json(
+    program: str, store: Store, settings: dict[str, Any], tmp_path: Path
+):
+    path = tmp_path / "parameters.json"
+    path.write_text(json.dumps({"attempt": settings["attempt"], "nonsense": True}))
+    done = subprocess.run(
+        [sys.executable, "-m", program, "--parameters", str(path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "services")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert all(json.loads(line) for line in done.stderr.splitlines())
+    assert failure(store)["reason"] == "InvalidInput"

@@ -1,0 +1,121 @@
+"""Parameters of the programs are exactly what the programs themselves accept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import protovalidate
+import pytest
+
+from selfie.artifacts.programs import parse
+from selfie.dispatch.programs import create_job
+from selfie.prepare.parameters import PrepareParameters
+from selfie.publish.parameters import PublishParameters
+from selfie.training.trainer.parameters import TrainingParameters
+from selfie.v1 import training_pb2
+
+CACHE = Path("/cache")
+
+
+def parameters_of(call) -> dict[str, Any]:
+    parameters: dict[str, Any] = json.loads(create_job(call, CACHE).parameters_json)
+    return parameters
+
+
+def train(call) -> TrainingParameters:
+    return parse(TrainingParameters, parameters_of(call))
+
+
+@pytest.mark.parametrize(
+    ("path", "program"),
+    [
+        ("prepare", training_pb2.PROGRAM_PREPARE),
+        ("rounds/00/seed", training_pb2.PROGRAM_TRAIN),
+        ("rounds/01/train", training_pb2.PROGRAM_TRAIN),
+        ("rounds/00/publish", training_pb2.PROGRAM_PUBLISH),
+        ("rounds/02/publish", training_pb2.PROGRAM_PUBLISH),
+    ],
+)
+def test_every_job_keeps_the_bounds_of_its_proto_and_names_its_program(make_call, path, program):
+    request = create_job(make_call(path), CACHE)
+    assert not protovalidate.collect_violations(request)
+    assert request.program == program
+    assert json.loads(request.parameters_json)["attempt"]["step"] == path
+
+
+def test_prepare_is_told_every_data_set_with_its_slice(make_call):
+    found = parse(PrepareParameters, parameters_of(make_call("prepare")))
+    assert (found.seed.dataset, found.seed.size) == ("seed.jsonl", 8)
+    assert (found.heldout.dataset, found.heldout.size) == ("heldout.jsonl", 4)
+    assert [(entry.start, entry.count) for entry in found.rounds] == [(0, 8), (8, 8)]
+    assert (found.evaluation.start, found.evaluation.count) == (16, 8)
+    assert found.max_prompt_tokens == 1024
+    assert found.reference_model is None
+    assert found.cache_dir == CACHE
+
+
+def test_prepare_is_told_of_another_reference_where_there_is_one(make_call):
+    extra = "referenceModel: {uri: hf://toy/base, revision: main}"
+    found = parse(PrepareParameters, parameters_of(make_call("prepare", extra=extra)))
+    assert (found.reference_model.uri, found.reference_model.revision) == ("hf://toy/base", "main")
+
+
+@pytest.mark.parametrize(("number", "source"), [(0, "rounds/00/seed"), (1, "rounds/01/train")])
+def test_publish_is_told_which_weights_and_what_goes_into_the_card(make_call, number, source):
+    found = parse(PublishParameters, parameters_of(make_call(f"rounds/{number:02d}/publish")))
+    assert (found.source.step, found.source.group) == (source, "checkpoint")
+    assert (found.run_name, found.round, found.base_model) == ("toy", number, "builtin://toy")
+
+
+def test_the_seed_is_trained_from_the_model_on_peoples_labels_without_refinement(make_call):
+    found = train(make_call("rounds/00/seed"))
+    assert (found.kind, found.refinement, found.lambda_) == ("seed", "none", 0)
+    assert (found.start.step, found.start.group) == ("prepare", "model")
+    assert (found.pairs.path, found.pairs.group) == ("prepare/manifest.json", "seed")
+    assert (found.learning_rate, found.epochs) == (1e-5, 2)
+
+
+def test_a_round_is_trained_from_the_policy_before_on_what_the_filter_left(make_call):
+    found = train(make_call("rounds/02/train"))
+    assert (found.kind, found.refinement, found.lambda_) == ("round", "online", 0.125)
+    assert (found.start.step, found.start.group) == ("rounds/01/publish", "checkpoint")
+    assert (found.pairs.path, found.pairs.group) == ("rounds/02/filter/manifest.json", "pairs")
+    assert (found.learning_rate, found.epochs) == (5e-7, 1)
+
+
+def test_every_choice_of_the_training_reaches_the_trainer(make_call):
+    extra = (
+        'training: {beta: "0.2", learningRate: "1e-6", epochs: 2, batch: 8, '
+        "threshold: parity, refinement: offline}\n"
+        'filter: {smoothing: "0.3", noisyPercent: 20, warmupPercent: 5}\n'
+        "microBatch: 3\ncheckpointSeconds: 60"
+    )
+    found = train(make_call("rounds/01/train", extra=extra))
+    assert (found.beta, found.learning_rate, found.epochs, found.batch) == (0.2, 1e-6, 2, 8)
+    assert (found.threshold, found.refinement) == ("parity", "offline")
+    assert (found.smoothing, found.noisy_percent, found.warmup_percent) == (0.3, 20, 5)
+    assert (found.micro_batch, found.checkpoint_seconds) == (2, 60)
+    assert found.cache_dir == CACHE
+
+
+def test_a_window_of_the_threshold_reaches_the_trainer(make_call):
+    assert train(make_call("rounds/01/train", extra="filter: {window: 64}")).window == 64
+
+
+def test_low_rank_adapters_reach_the_trainer(make_call):
+    found = train(make_call("rounds/01/train", extra="training: {lora: {rank: 4, alpha: 8}}"))
+    assert (found.lora.rank, found.lora.alpha) == (4, 8)
+
+
+def test_a_run_that_always_starts_from_the_initial_model_does_so(make_call):
+    found = train(make_call("rounds/02/train", extra="training: {initialPolicy: initial}"))
+    assert (found.start.step, found.start.group) == ("prepare", "model")
+
+
+def test_two_rounds_are_trained_in_different_orders_and_two_attempts_in_the_same(make_call):
+    seeds = [
+        train(make_call(path, attempt=attempt)).random_seed
+        for path, attempt in (("rounds/01/train", 1), ("rounds/02/train", 1), ("rounds/01/train", 2))
+    ]
+    assert seeds[0] != seeds[1]
+    assert seeds[0] == seeds[2]

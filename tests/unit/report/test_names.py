@@ -1,0 +1,108 @@
+"""Every figure that the report and the terminal read is one that its publisher writes under that name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from selfie.artifacts.rows import SAMPLE_SCHEMA
+from selfie.filtering import rules
+from selfie.generation.samples import tally
+from selfie.local.display import told
+from selfie.report.facts import RoundFacts, StepFacts
+from selfie.report.rows import HELDOUT, RESPONSES, SELF_MADE, Row
+from selfie.runs.observed import ManifestSummary
+from selfie.scoring.judged import Judging
+from selfie.scoring.preference_measures import PreferenceTally
+from selfie.scoring.sample_measures import SampleTally
+
+Figures = tuple[Mapping[str, int], Mapping[str, float]]
+
+
+def generated(response_of) -> Figures:
+    row = {name: response_of("a", "Yes.")[name] for name in SAMPLE_SCHEMA.names if name != "source"}
+    found = tally(pa.Table.from_pylist([row], schema=SAMPLE_SCHEMA))
+    return found.counts, found.measures
+
+
+def sampled(response_of, pair_of) -> Figures:
+    found = SampleTally()
+    found.add([response_of("a", "Yes.")], pair_of("a"))
+    return found.counts(), found.measures()
+
+
+def filtered() -> Figures:
+    pair = rules.Candidate(
+        id="a",
+        chosen_text="yes",
+        rejected_text="no",
+        chosen_cut=False,
+        rejected_cut=False,
+        margin=1.0,
+        extrapolated_margin=1.0,
+        tie_band=0.0,
+    )
+    labels = rules.label_pairs([pair], rules.Rules())
+    return rules.counts(labels), rules.measures(labels)
+
+
+def judged(response_of, pair_of) -> Figures:
+    judging = Judging(
+        beta=0.1, lam=0.0, normalization="sum", judge="implicit", pairing="best_worst", random_seed=0
+    )
+    found = PreferenceTally(judging)
+    # Both halves and both subsets have pairs, so that no accuracy is left out.
+    for index in range(32):
+        tokens = {"chosen_tokens": 2, "rejected_tokens": 2 + 4 * (index % 2)}
+        pair = pair_of(str(index), **tokens)
+        found.add([response_of("a", "Yes."), response_of("a", "No.")], pair)
+    return found.counts(), found.measures()
+
+
+@pytest.fixture
+def facts(response_of, pair_of) -> RoundFacts:
+    figures = {
+        "generate": generated(response_of),
+        "score": sampled(response_of, pair_of),
+        "filter": filtered(),
+        "evaluate-samples": generated(response_of),
+        "evaluate-heldout": judged(response_of, pair_of),
+        "evaluate-measures": sampled(response_of, pair_of),
+    }
+    steps = {name: StepFacts(name, 1.0, *found) for name, found in figures.items()}
+    return RoundFacts(number=1, steps=steps, margins=np.zeros(0), confidences=np.zeros(0))
+
+
+def missing(rows: tuple[Row, ...], facts: RoundFacts) -> set[str]:
+    return {row.label for row in rows if "–" in row.cell(facts)}
+
+
+def test_the_table_of_held_out_pairs_has_every_figure_but_those_made_of_rows(facts):
+    from_rows = {"accuracy, summed judge", "against the seed, summed", "against the seed, normalised"}
+    assert missing(HELDOUT, facts) == from_rows
+
+
+def test_the_table_of_responses_has_every_figure_but_the_evaluators(facts):
+    rated = {"evaluator's mean", "evaluator, against the seed", "wins against the seed"}
+    assert missing(RESPONSES, facts) == rated
+
+
+def test_the_table_of_self_made_pairs_has_every_figure_but_the_trainers(facts):
+    trained = {
+        "taken to be noisy in training",
+        "training loss, first → last",
+        "training accuracy",
+        "scorer against trainer",
+    }
+    assert missing(SELF_MADE, facts) == trained
+
+
+@pytest.mark.parametrize(
+    "step", ["generate", "score", "filter", "evaluate-samples", "evaluate-heldout", "evaluate-measures"]
+)
+def test_the_terminal_has_something_to_say_of_what_each_service_publishes(facts, step):
+    found: Any = facts.steps[step]
+    summary = ManifestSummary(sha256="a", counts=found.counts, measures=found.measures)
+    assert told(f"rounds/01/{step}", summary)
