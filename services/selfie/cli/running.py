@@ -8,8 +8,9 @@ from rich.console import Console
 from selfie.artifacts.store import Store
 from selfie.cli.places import load_file
 from selfie.local.display import RunDisplay
-from selfie.local.places import LocalRun, artifacts_uri, directory_of, locked, open_run
+from selfie.local.places import LocalRun, artifacts_uri, directory_of, opened
 from selfie.local.runner import run_here
+from selfie.rpc.logs import configure
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus, derived_message
 
@@ -19,10 +20,10 @@ STOPPED, FAILED = 130, 1
 def run_file(file: Path, artifacts: str | None, cache_dir: Path) -> int:
     """Runs the file's run to its end and returns the exit status; the last line is the report's path."""
     console = Console(highlight=False, soft_wrap=True)
+    configure("selfie", "warning")
     run = load_file(file)
-    local = open_run(run, artifacts_uri(artifacts, run))
-    console.print(f"Run [bold]{run.metadata.name}[/] in {local.uri}")
-    with locked(local):
+    with opened(run, artifacts_uri(artifacts, run)) as local:
+        console.print(f"Run [bold]{run.metadata.name}[/] in {local.uri}")
         status = _finish(local, console, cache_dir)
         if not status.is_terminal:
             console.print(f"Stopped. The same command goes on from here: selfie run {file}")

@@ -23,7 +23,7 @@ def create_job(call: StepCall, cache_dir: Path) -> training_pb2.CreateTrainingJo
     """For `prepare`, `seed`, `train` and `publish`; ``cache_dir`` is where the program may keep files."""
     match call.step.name:
         case "prepare":
-            parameters = _prepare(call.run.spec)
+            parameters = _prepare(call.run.spec, added=call.step.round)
         case "publish":
             parameters = _publish(call)
         case _:
@@ -43,9 +43,10 @@ def create_job(call: StepCall, cache_dir: Path) -> training_pb2.CreateTrainingJo
     )
 
 
-def _prepare(spec: RunSpec) -> dict[str, Any]:
-    seed = spec.seed
-    evaluation = spec.evaluation.prompts
+def _prepare(spec: RunSpec, *, added: int) -> dict[str, Any]:
+    # A round that was added later wants its prompts; labelled pairs were prepared with the first ones.
+    seed = spec.seed if not added else None
+    evaluation = spec.evaluation.prompts if not added else None
     return {
         "model": _model(spec.model.uri, spec.model.revision),
         "referenceModel": _model(spec.reference_model.uri, spec.reference_model.revision)

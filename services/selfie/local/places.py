@@ -121,17 +121,25 @@ def read_status(store: Store) -> RunStatus:
 
 
 @contextmanager
-def locked(local: LocalRun) -> Iterator[None]:
-    """Holds the run for this process; two at once would start everything twice."""
-    local.scratch.mkdir(parents=True, exist_ok=True)
-    with (local.scratch / "lock").open("a+") as file:
+def opened(run: SelfieRun, artifacts: str) -> Iterator[LocalRun]:
+    """`open_run`, with the run held for this process from before it is looked at until the end."""
+    store = open_store(f"{artifacts}/{run.metadata.name}")
+    with locked(_scratch(store, run), store.uri):
+        yield open_run(run, artifacts)
+
+
+@contextmanager
+def locked(scratch: Path, uri: str) -> Iterator[None]:
+    """Holds a run for this process; two at once would start everything twice."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    with (scratch / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
             raise FailedPrecondition(
                 "AlreadyRunning",
-                f"process {file.read().strip() or '?'} works on {local.uri}; wait for it, or stop it",
+                f"process {file.read().strip() or '?'} works on {uri}; wait for it, or stop it",
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))

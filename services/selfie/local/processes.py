@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from selfie.rpc.channels import connect, is_ready
 log = structlog.get_logger()
 
 # Without these glibc returns every large temporary to the kernel, and page faults dominate.
+# A busy machine takes a processor away now and then; threads that spin for it make that worse.
+THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 34),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
@@ -51,6 +54,7 @@ class ServiceProcess:
     port_file: Path
     log_file: Path
     channel: grpc.aio.Channel | None = field(default=None)
+    stop_by: float = field(default=0.0)
 
     def address(self) -> str | None:
         """Where it listens, once it has said so."""
@@ -68,11 +72,12 @@ class Processes:
     """All service processes of one run on this machine.
 
     Logs and port files go below ``directory``. A service that ends by itself is started again,
-    at most ``max_restarts`` times for one launch.
+    at most ``max_restarts`` times for one launch; one that is to end is killed after ``grace_s`` seconds.
     """
 
-    def __init__(self, directory: Path, *, max_restarts: int = 3) -> None:
+    def __init__(self, directory: Path, *, max_restarts: int = 3, grace_s: float = 20) -> None:
         self._directory = directory
+        self._grace_s = grace_s
         self._max_restarts = max_restarts
         self._running: dict[str, ServiceProcess] = {}
         self._restarts: dict[tuple[str, Launch], int] = {}
@@ -85,6 +90,9 @@ class Processes:
             if wanted.get(name) != current.launch:
                 await self._stop(name)
         self._stopping = [child for child in self._stopping if child.process.poll() is None]
+        for child in self._stopping:
+            if time.monotonic() > child.stop_by:
+                child.process.kill()
         if self._stopping:
             return
         for name, launch in wanted.items():
@@ -118,12 +126,12 @@ class Processes:
             return None
         return f"{name} ended {self._max_restarts + 1} times; log {child.log_file}:\n{child.log_tail()}"
 
-    async def close(self, *, grace_s: float = 20) -> None:
-        """Ends all of them: SIGTERM, and SIGKILL after ``grace_s`` seconds."""
+    async def close(self) -> None:
+        """Ends all of them: SIGTERM, and SIGKILL when their time is over."""
         for name in list(self._running):
             await self._stop(name)
         try:
-            async with asyncio.timeout(grace_s):
+            async with asyncio.timeout(self._grace_s):
                 while any(child.process.poll() is None for child in self._stopping):
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -142,7 +150,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **ALLOCATOR, **OFFLINE},
+                env={**os.environ, **ALLOCATOR, **THREADS, **OFFLINE},
                 # Ctrl-C is for this process alone; it tells the others in order.
                 start_new_session=True,
             )
@@ -162,6 +170,7 @@ class Processes:
         child = self._running.pop(name)
         if child.process.poll() is None:
             child.process.terminate()
+        child.stop_by = time.monotonic() + self._grace_s
         self._stopping.append(child)
 
     async def _close_channel(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """This machine as the planner sees it, and as it carries the planner's decisions out."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from selfie.local.places import LocalRun
 from selfie.local.processes import Processes
 from selfie.rpc.channels import domain_errors
 from selfie.runs.actions import Action, CancelStep, StartStep
+from selfie.runs.lineage import added_rounds
 from selfie.runs.observed import (
     ManifestSummary,
     Observed,
@@ -104,13 +105,17 @@ class LocalWorld:
             )
 
     def _read_manifests(self) -> None:
-        for step in steps_of(self._local.run.spec):
+        for step in self._steps():
             if step.path not in self._manifests:
                 manifest = read_manifest(self._local.store, step.path)
                 if manifest is None:
                     return
                 data = self._local.store.read(manifest_path(step.path))
                 self._manifests[step.path] = summary(manifest, ManifestRef.of(step.path, data).sha256)
+
+    def _steps(self) -> Sequence[Step]:
+        spec = self._local.run.spec
+        return steps_of(spec, added_rounds(spec, self._manifests))
 
     async def _observe_work(self, status: RunStatus) -> WorkObserved | None:
         step = step_at(status.step) if status.step else None
@@ -151,6 +156,7 @@ def summary(manifest: Manifest, sha256: str) -> ManifestSummary:
         sha256=sha256,
         counts=manifest.counts,
         measures=manifest.measures,
+        groups=frozenset(entry.group for entry in manifest.files),
         digests={group: weights_digest(manifest.group(group)) for group in groups},
         attempt=manifest.attempt,
         seconds=(manifest.finished_at - manifest.started_at).total_seconds(),

@@ -98,9 +98,9 @@ def launch(journal: Journal) -> Callable[..., Launch]:
 
 @pytest.fixture
 async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
-    found = Processes(tmp_path / "services", max_restarts=2)
+    found = Processes(tmp_path / "services", max_restarts=2, grace_s=2)
     yield found
-    await found.close(grace_s=5)
+    await found.close()
 
 
 def exists(pid: int) -> bool:
@@ -181,7 +181,7 @@ async def test_all_of_them_end_in_time_even_one_that_does_not_listen(processes, 
     await processes.reconcile({"scoring": launch(), "engine": launch("--stubborn")})
     await until(lambda: len(journal.starts()) == 2)
     started = time.monotonic()
-    await processes.close(grace_s=2)
+    await processes.close()
     assert time.monotonic() - started < 6
     assert not any(exists(pid) for pid in journal.starts())
     assert processes.names() == []

@@ -130,13 +130,13 @@ def test_a_second_process_is_refused_and_told_who_is_at_work(run_of, artifacts):
     local = open_run(run_of(), artifacts)
     script = (
         "import sys; from selfie.artifacts.store import open_store; from pathlib import Path\n"
-        "from selfie.local.places import LocalRun, locked, read_run\n"
+        "from selfie.local.places import locked\n"
         "store = open_store(sys.argv[1])\n"
-        "with locked(LocalRun(read_run(store), 'u', store, Path(sys.argv[2]))): pass\n"
+        "with locked(Path(sys.argv[2]), store.uri): pass\n"
     )
     command = [sys.executable, "-c", script, local.uri, str(local.scratch)]
     environment = {"PYTHONPATH": str(Path(selfie.__file__).parents[1])}
-    with locked(local):
+    with locked(local.scratch, local.uri):
         refused = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert refused.returncode != 0
     assert f"process {os.getpid()} works on {local.uri}" in refused.stderr
@@ -145,8 +145,8 @@ def test_a_second_process_is_refused_and_told_who_is_at_work(run_of, artifacts):
 
 def test_the_lock_is_free_again_after_an_error(run_of, artifacts):
     local = open_run(run_of(), artifacts)
-    with pytest.raises(ZeroDivisionError), locked(local):
+    with pytest.raises(ZeroDivisionError), locked(local.scratch, local.uri):
         raise ZeroDivisionError
-    with locked(local), pytest.raises(FailedPrecondition) as caught, locked(local):
+    with locked(local.scratch, local.uri), pytest.raises(FailedPrecondition) as caught, locked(local.scratch, local.uri):
         pass
     assert caught.value.reason == "AlreadyRunning"

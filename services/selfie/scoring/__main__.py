@@ -1,0 +1,40 @@
+"""``python -m selfie.scoring --policy DIR --reference DIR``: serves until SIGTERM."""
+
+import platform
+import uuid
+
+from pydantic_settings import CliApp
+
+from selfie.rpc.server import Service, run
+from selfie.rpc.stores import store_opener
+from selfie.scoring.core import Scorer
+from selfie.scoring.loading import load_scorer
+from selfie.scoring.servicer import scoring_service
+from selfie.scoring.settings import ScoringSettings
+
+
+def main() -> None:
+    """Reads the settings and serves."""
+    settings = CliApp.run(ScoringSettings)
+
+    def load() -> Scorer:
+        return load_scorer(
+            settings.policy_weights,
+            settings.reference_weights,
+            device=settings.device,
+            token_budget=settings.token_budget,
+        )
+
+    async def build() -> Service:
+        return scoring_service(
+            load,
+            open_store=store_opener(settings.artifact_roots),
+            owner=f"scoring-{platform.node()}-{uuid.uuid4().hex[:8]}",
+            max_waiting_calls=settings.max_waiting_calls,
+        )
+
+    run(settings, build)
+
+
+if __name__ == "__main__":
+    main()

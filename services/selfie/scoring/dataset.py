@@ -1,0 +1,203 @@
+"""ScoreDataset: a data set through the scorer, shard by shard, into responses and pairs.
+
+Scores are what takes time: they are written as soon as there is a shard of them, and are never made
+again. Pairs and measures follow from the scores, and are made anew by whoever finishes the work.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from selfie.artifacts.manifests import FileEntry, Manifest, ManifestRef, read_ref
+from selfie.artifacts.rows import PAIR_SCHEMA, SCORED_SCHEMA
+from selfie.artifacts.shards import read_shard
+from selfie.artifacts.store import Store
+from selfie.errors import FailedPrecondition
+from selfie.method.pairing import NoPair
+from selfie.rpc.operation_context import OperationContext
+from selfie.scoring.core import Scorer, check_row
+from selfie.scoring.judged import Fields, Judging, scored_row
+from selfie.scoring.kinds import KINDS, Kind, KindName
+from selfie.scoring.rows import Row, RowScore, Wanted
+from selfie.scoring.worker import Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to score, by which weights, how; ``shard_rows`` are prompts, or labelled pairs, a shard."""
+
+    input: ManifestRef
+    group: str
+    kind: KindName
+    policy_digest: str
+    reference_digest: str
+    judging: Judging
+    divergence: bool
+    shard_rows: int
+
+
+def score_dataset(context: OperationContext, task: Task, scorer: Scorer, worker: Worker) -> Manifest:
+    """Scores the data set and returns what to publish: groups ``responses`` and ``pairs``.
+
+    Raises FailedPrecondition if the resident weights are not those asked for, or did not sample the
+    responses, and InvalidInput for a row that cannot be scored; no row is ever cut or skipped.
+    """
+    _refuse_other_weights(task, scorer)
+    return _DatasetScoring(context, task, scorer, worker).run()
+
+
+class _DatasetScoring:
+    """One attempt at one data set."""
+
+    def __init__(self, context: OperationContext, task: Task, scorer: Scorer, worker: Worker) -> None:
+        self._context = context
+        self._task = task
+        self._scorer = scorer
+        self._worker = worker
+        self._kind: Kind = KINDS[task.kind](task.judging)
+        self._finished = {group: context.finished_shards(group) for group in ("responses", "pairs")}
+        self._files: dict[str, list[FileEntry]] = {"responses": [], "pairs": []}
+        self._done = 0
+        self._total = 0
+
+    def run(self) -> Manifest:
+        store, task = self._context.store, self._task
+        entries = read_ref(store, task.input).group(task.group)
+        self._total = sum(entry.rows or 0 for entry in entries)
+        groups = self._kind.groups(_rows(store, entries))
+        for index, shard in enumerate(_shards(groups, task.shard_rows)):
+            self._do_shard(index, shard)
+        return self._manifest()
+
+    def _do_shard(self, index: int, groups: Sequence[Sequence[Fields]]) -> None:
+        rows = sum(len(group) for group in groups)
+        samples = [self._kind.samples(group) for group in groups]
+        scored = iter(self._scored(index, list(chain.from_iterable(samples)), ahead=rows))
+        made = [
+            self._kind.add(group, list(islice(scored, len(asked))))
+            for group, asked in zip(groups, samples, strict=True)
+        ]
+        self._write("pairs", index, [pair for pair in made if not isinstance(pair, NoPair)], PAIR_SCHEMA)
+        self._done += rows
+        self._context.progress(self._done, self._total)
+
+    def _scored(self, index: int, samples: Sequence[Fields], *, ahead: int) -> Sequence[Fields]:
+        """The samples with their scores: read if an earlier worker got this far, else made and written."""
+        finished = self._finished["responses"].get(index)
+        if finished is not None:
+            self._files["responses"].append(finished)
+            return _rows_of(self._context.store, finished)
+        scored = [
+            scored_row(sample, score, self._task.judging, self._scorer.provenance)
+            for sample, score in zip(samples, self._score(samples, ahead=ahead), strict=True)
+        ]
+        self._write("responses", index, scored, SCORED_SCHEMA)
+        return scored
+
+    def _score(self, samples: Sequence[Fields], *, ahead: int) -> list[RowScore]:
+        """Scores batch by batch; ``ahead`` are the rows of input that the samples stand for."""
+        wanted = Wanted((self._task.judging.lam,), self._task.divergence)
+        rows = [self._checked(sample) for sample in samples]
+        scores = [_unscored(wanted)] * len(rows)
+        present = [index for index, row in enumerate(rows) if row.response_ids]
+        computed = 0
+        for batch in self._scorer.engine.batches([rows[index] for index in present]):
+            indices = [present[place] for place in batch]
+            found = self._worker.start(
+                self._scorer.engine.score, [rows[index] for index in indices], wanted
+            ).result()
+            for index, score in zip(indices, found, strict=True):
+                scores[index] = score
+            computed += len(indices)
+            self._context.progress(self._done + ahead * computed // len(rows), self._total)
+        return scores
+
+    def _checked(self, sample: Fields) -> Row:
+        name, policy = f"{self._task.group}[{sample['prompt_id']}]", self._task.policy_digest
+        row = Row(tuple(sample["prompt_ids"]), tuple(sample["response_ids"]))
+        check_row(name, row, self._scorer.engine)
+        if (sampler := sample.get("policy_digest", policy)) != policy:
+            raise FailedPrecondition(
+                "SampledByOtherWeights",
+                f"{name} was sampled by {sampler[:12]}, but {policy[:12]} is to judge; "
+                "a policy judges its own responses",
+            )
+        return row
+
+    def _write(self, group: str, index: int, rows: Sequence[Fields], schema: pa.Schema) -> None:
+        entry = self._finished[group].get(index)
+        if entry is None:
+            table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+            entry = self._context.write_shard(table, schema=schema, group=group, index=index)
+        self._files[group].append(entry)
+
+    def _manifest(self) -> Manifest:
+        provenance, task = self._scorer.provenance, self._task
+        return self._context.manifest(
+            files=(*self._files["responses"], *self._files["pairs"]),
+            inputs={
+                "input": task.input.sha256,
+                "policy": provenance.policy_digest,
+                "reference": provenance.reference_digest,
+                "tokenizer": provenance.tokenizer_digest,
+            },
+            parameters=_parameters(task) | {"precision": provenance.precision},
+            counts=self._kind.counts(),
+            measures=self._kind.measures(),
+        )
+
+
+def _parameters(task: Task) -> dict[str, Any]:
+    judging = task.judging
+    return {
+        "group": task.group,
+        "kind": task.kind,
+        "beta": judging.rule.beta,
+        "lambda": judging.lam,
+        "normalization": judging.rule.normalization,
+        "withoutReference": judging.rule.without_reference,
+        "judge": judging.judge,
+        "pairing": judging.pairing,
+        "randomSeed": judging.random_seed,
+        "measureDivergence": task.divergence,
+    }
+
+
+def _refuse_other_weights(task: Task, scorer: Scorer) -> None:
+    resident = scorer.provenance
+    for name, asked, held in (
+        ("policy", task.policy_digest, resident.policy_digest),
+        ("reference", task.reference_digest, resident.reference_digest),
+    ):
+        if asked != held:
+            raise FailedPrecondition(
+                "OtherWeightsResident",
+                f"the scorer holds {held[:12]} as its {name}, not {asked[:12]}; start one with those weights",
+            )
+
+
+def _rows(store: Store, entries: Iterable[FileEntry]) -> Iterator[Fields]:
+    for entry in entries:
+        yield from _rows_of(store, entry)
+
+
+def _rows_of(store: Store, entry: FileEntry) -> list[Fields]:
+    rows: list[Fields] = read_shard(store, entry).to_pylist()
+    return rows
+
+
+def _shards(groups: Iterator[Sequence[Fields]], size: int) -> Iterator[list[Sequence[Fields]]]:
+    """Groups by ``size``; at least one shard, so that a data set of nothing has its files too."""
+    yield list(islice(groups, size))
+    while shard := list(islice(groups, size)):
+        yield shard
+
+
+def _unscored(wanted: Wanted) -> RowScore:
+    """The score of a response of no token at all."""
+    nothing = np.zeros(0)
+    return RowScore(nothing, nothing, (0.0,) * len(wanted.lambdas), 0.0 if wanted.divergence else None)

@@ -1,0 +1,194 @@
+"""Policy and reference, resident in one process, and the batches that run through them.
+
+Only the backbones run on whole rows. The heads are applied to the positions that predict response
+tokens (position t - 1 predicts token t, so the prompt's last one predicts the first), tile by tile.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from selfie.errors import FailedPrecondition
+from selfie.scoring.head import Head, Projected, TokenScores, score_tokens, score_tokens_alone
+from selfie.scoring.rows import Floats, Row, RowScore, Wanted
+
+PROBE_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A causal language model in memory, and the digest of its files."""
+
+    model: PreTrainedModel
+    digest: str
+
+    @cached_property
+    def head(self) -> Head:
+        """Its language-model head; FailedPrecondition if the model adds to it what `Head` does not know."""
+        head = Head.of(self.model)
+        with torch.no_grad():
+            probe = torch.arange(PROBE_TOKENS, device=head.weight.device)[None] % len(head.weight)
+            expected = self.model(input_ids=probe, use_cache=False).logits[0]
+            actual = head.logits(self.hidden(probe)[0], slice(None), out=torch.empty_like(expected))
+        if not torch.allclose(actual, expected, rtol=1e-3, atol=1e-3):
+            raise FailedPrecondition(
+                "UnsupportedHead",
+                f"{type(self.model).__name__} does more to its logits than weight, bias, scale and soft cap; "
+                "teach selfie.scoring.head what it does",
+            )
+        return head
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """Final, normalised hidden states [rows, length, hidden] of ids [rows, length].
+
+        No mask: padding is on the right, where a causal model's earlier positions do not see it.
+        """
+        hidden: Tensor = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        return hidden
+
+
+class PreferenceEngine:
+    """Scores rows by a policy against a reference; used by one thread at a time.
+
+    ``token_budget`` bounds the tokens of a batch, padding included; a longer row runs alone.
+    """
+
+    def __init__(self, policy: Checkpoint, reference: Checkpoint, *, token_budget: int = 1024) -> None:
+        _refuse_reduced_precision(policy.model, reference.model)
+        _refuse_unlike(policy, reference)
+        self._policy = policy
+        self._reference = reference
+        self._token_budget = token_budget
+
+    @property
+    def policy_digest(self) -> str:
+        return self._policy.digest
+
+    @property
+    def reference_digest(self) -> str:
+        return self._reference.digest
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that either model knows."""
+        return len(self._policy.head.weight)
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest prompt and response together that both models have positions for."""
+        configs = [c.model.config.get_text_config() for c in (self._policy, self._reference)]
+        return min(int(config.max_position_embeddings) for config in configs)
+
+    def batches(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Indices of the rows in batches of similar length, the longest first, within the token budget."""
+        batches: list[list[int]] = []
+        longest = 0
+        for index in sorted(range(len(rows)), key=lambda i: -rows[i].tokens):
+            if batches and longest * (len(batches[-1]) + 1) <= self._token_budget:
+                batches[-1].append(index)
+            else:
+                batches.append([index])
+                longest = rows[index].tokens
+        return batches
+
+    def score(self, rows: Sequence[Row], wanted: Wanted) -> list[RowScore]:
+        """Scores in the order of the rows; identical rows are computed once."""
+        distinct = list(dict.fromkeys(rows))
+        scores: dict[Row, RowScore] = {}
+        for batch in self.batches(distinct):
+            chosen = [distinct[index] for index in batch]
+            scores.update(zip(chosen, self._score_batch(chosen, wanted), strict=True))
+        return [scores[row] for row in rows]
+
+    @torch.no_grad()
+    def _score_batch(self, rows: Sequence[Row], wanted: Wanted) -> Iterator[RowScore]:
+        device = self._policy.head.weight.device
+        ids = _padded(rows).to(device)
+        positions = _scored_positions(rows, width=ids.shape[1]).to(device)
+        targets = torch.tensor([token for row in rows for token in row.response_ids], device=device)
+        policy = self._project(self._policy, ids, positions)
+        if self.policy_digest == self.reference_digest:
+            scores = _undiverged(score_tokens_alone(policy, targets), wanted)
+        else:
+            reference = self._project(self._reference, ids, positions)
+            scores = score_tokens(
+                policy, reference, targets, lambdas=wanted.lambdas, divergence=wanted.divergence
+            )
+        return _by_row(rows, scores)
+
+    @staticmethod
+    def _project(checkpoint: Checkpoint, ids: Tensor, positions: Tensor) -> Projected:
+        hidden = checkpoint.hidden(ids)
+        return Projected(checkpoint.head, hidden.reshape(-1, hidden.shape[-1])[positions])
+
+
+def _refuse_reduced_precision(*models: PreTrainedModel) -> None:
+    if torch.get_float32_matmul_precision() != "highest":
+        message = "float32 products are reduced in this process; set their precision to `highest`"
+        raise FailedPrecondition("ReducedPrecision", message)
+    for model in models:
+        if model.dtype != torch.float32:
+            message = f"a model is in {model.dtype}, whose error exceeds the margins; load it in float32"
+            raise FailedPrecondition("ReducedPrecision", message)
+
+
+def _refuse_unlike(policy: Checkpoint, reference: Checkpoint) -> None:
+    sizes = len(policy.head.weight), len(reference.head.weight)
+    if sizes[0] != sizes[1]:
+        raise FailedPrecondition(
+            "VocabularyMismatch",
+            f"policy has {sizes[0]} tokens, reference {sizes[1]}; give a reference of the same vocabulary",
+        )
+    kernels = [c.model.config._attn_implementation for c in (policy, reference)]
+    if kernels[0] != kernels[1]:
+        raise FailedPrecondition(
+            "AttentionMismatch",
+            f"policy runs {kernels[0]} attention, reference {kernels[1]}; load both with one",
+        )
+
+
+def _padded(rows: Sequence[Row]) -> Tensor:
+    """Ids [rows, longest], padded on the right with 0, which no scored position sees."""
+    ids = [torch.tensor(row.prompt_ids + row.response_ids) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+
+
+def _scored_positions(rows: Sequence[Row], *, width: int) -> Tensor:
+    """Positions in the flattened batch that predict response tokens, row by row."""
+    spans = []
+    for index, row in enumerate(rows):
+        first = index * width + len(row.prompt_ids) - 1
+        spans.append(torch.arange(first, first + len(row.response_ids)))
+    return torch.cat(spans)
+
+
+def _undiverged(logprobs: Tensor, wanted: Wanted) -> TokenScores:
+    """Scores where policy and reference are the same weights: no reward, no divergence."""
+    nothing = torch.zeros_like(logprobs)
+    log_z = nothing.expand(len(wanted.lambdas), -1)
+    return TokenScores(logprobs, logprobs, log_z, nothing if wanted.divergence else None)
+
+
+def _by_row(rows: Sequence[Row], scores: TokenScores) -> Iterator[RowScore]:
+    start = 0
+    for row in rows:
+        span = slice(start, start + len(row.response_ids))
+        start = span.stop
+        yield RowScore(
+            policy_tokens=_finite(scores.policy[span]),
+            reference_tokens=_finite(scores.reference[span]),
+            log_z=tuple(_finite(scores.log_z[:, span]).sum(axis=1).tolist()),
+            divergence=None if scores.divergence is None else float(_finite(scores.divergence[span]).mean()),
+        )
+
+
+def _finite(values: Tensor) -> Floats:
+    array: Floats = values.cpu().numpy()
+    if not np.isfinite(array).all():
+        raise FailedPrecondition("NonFiniteScores", "a score is not a finite number; the weights overflow")
+    return array

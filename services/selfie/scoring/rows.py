@@ -1,0 +1,89 @@
+"""What goes into the engine and what comes out of it, free of torch and of messages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from selfie.method.extrapolation import extrapolated_logprob
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One response to one prompt, as token ids; neither is empty."""
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Length of prompt and response together."""
+        return len(self.prompt_ids) + len(self.response_ids)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure beside the two log-probabilities."""
+
+    lambdas: tuple[float, ...] = ()
+    divergence: bool = False
+
+
+@dataclass(frozen=True)
+class RowScore:
+    """Scores of one row, in nats, in float64; arrays have one entry per response token.
+
+    ``log_z`` holds one sum over tokens for each lambda that was asked for. ``divergence`` is the
+    exact KL(policy || reference) averaged over the response's positions.
+    """
+
+    policy_tokens: Floats
+    reference_tokens: Floats
+    log_z: tuple[float, ...] = ()
+    divergence: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.policy_tokens)
+
+    @cached_property
+    def policy_logprob(self) -> float:
+        return float(self.policy_tokens.sum())
+
+    @cached_property
+    def reference_logprob(self) -> float:
+        return float(self.reference_tokens.sum())
+
+    def extrapolated_logprob(self, index: int, lam: float) -> float:
+        """Log-probability under the model extrapolated by ``lam``, which was asked for at ``index``."""
+        value = extrapolated_logprob(self.policy_logprob, self.reference_logprob, self.log_z[index], lam)
+        return float(value)
+
+
+class Engine(Protocol):
+    """Scores rows with a resident policy and reference; one caller at a time."""
+
+    @property
+    def policy_digest(self) -> str: ...
+
+    @property
+    def reference_digest(self) -> str: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    @property
+    def vocabulary(self) -> int: ...
+
+    def batches(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Splits the rows' indices into batches of similar length that are computed at once."""
+        ...
+
+    def score(self, rows: Sequence[Row], wanted: Wanted) -> list[RowScore]:
+        """Scores in the order of the rows."""
+        ...

@@ -1,0 +1,255 @@
+"""A whole data set through a scorer of toy numbers and a real store: shards, resumption, refusals."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from selfie.artifacts.manifests import Manifest, ManifestRef, publish
+from selfie.artifacts.rows import PREFERENCE_SCHEMA, SAMPLE_SCHEMA
+from selfie.artifacts.shards import read_group, write_shard
+from selfie.artifacts.store import Store, open_store
+from selfie.errors import Cancelled, FailedPrecondition, InvalidInput
+from selfie.models.chat import ChatTokenizer
+from selfie.rpc.operation_context import OperationContext
+from selfie.scoring.core import Scorer
+from selfie.scoring.dataset import Task, score_dataset
+from selfie.scoring.judged import Judging
+from selfie.scoring.rewards import RewardRule
+from selfie.scoring.worker import Worker
+
+PROMPTS, SAMPLES = 5, 2
+
+
+def prompt(number: int) -> dict:
+    return {
+        "prompt_id": f"p{number}",
+        "messages": [{"role": "user", "content": f"question {number}"}],
+        "prompt_ids": [1, 2, 3 + number],
+        "prompt_digest": f"{number:064x}",
+        "truncated": False,
+        "source": "toy",
+    }
+
+
+def sample(number: int, index: int, **fields) -> dict:
+    return {
+        **prompt(number),
+        "sample_index": index,
+        "seed": index,
+        "response_text": f"answer {index}",
+        "response_ids": [10 + number, 20 * (index + 1), 2],
+        "ids_from": "engine",
+        "finish_reason": "stop",
+        "policy_digest": "a" * 64,
+        "engine": "toy",
+        **fields,
+    }
+
+
+def preference(number: int) -> dict:
+    return {
+        **prompt(number),
+        "pair_id": f"h{number}",
+        "chosen_text": "good",
+        "chosen_ids": [60 if number % 2 else 4, 2],
+        "rejected_text": "bad",
+        "rejected_ids": [20, 21, 2],
+        "ids_from": "retokenized",
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store((tmp_path / "run").as_uri())
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_checkpoint: Path) -> ChatTokenizer:
+    return ChatTokenizer(tiny_checkpoint)
+
+
+@pytest.fixture
+def worker():
+    made = Worker(capacity=4)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def context_of(store: Store) -> Iterator[Callable[..., OperationContext]]:
+    """An attempt at scoring, by one writer."""
+    loop = asyncio.new_event_loop()
+
+    def make(writer: str, step: str = "rounds/01/score") -> OperationContext:
+        return OperationContext(store=store, step=step, attempt=1, writer=writer, run_uid="uid", loop=loop)
+
+    yield make
+    loop.close()
+
+
+@pytest.fixture
+def score(context_of, engine, tokenizer: ChatTokenizer, worker: Worker) -> Callable[..., Manifest]:
+    def run(task: Task, context: OperationContext | None = None) -> Manifest:
+        return score_dataset(context or context_of("w1"), task, Scorer(engine, tokenizer), worker)
+
+    return run
+
+
+@pytest.fixture
+def put(store: Store, context_of) -> Callable[..., ManifestRef]:
+    """Publishes rows as a step's input, in shards of three rows."""
+
+    def publish_rows(rows: list[dict], schema: pa.Schema = SAMPLE_SCHEMA) -> ManifestRef:
+        shards = [rows[start : start + 3] for start in range(0, len(rows), 3)] or [[]]
+        files = tuple(
+            write_shard(
+                store,
+                f"in/{index}.parquet",
+                pa.Table.from_pylist(shard, schema=schema),
+                schema=schema,
+                group="rows",
+                name=f"{index}.parquet",
+            )
+            for index, shard in enumerate(shards)
+        )
+        return publish(store, context_of("g", "rounds/01/generate").manifest(files=files))
+
+    return publish_rows
+
+
+def task(source: ManifestRef, **fields) -> Task:
+    judging = {
+        "rule": RewardRule(),
+        "lam": 0.5,
+        "judge": "implicit",
+        "pairing": "best_worst",
+        "random_seed": 7,
+    }
+    judging |= {name: fields.pop(name) for name in list(fields) if name in judging}
+    defaults = {
+        "input": source,
+        "group": "rows",
+        "kind": "samples",
+        "policy_digest": "a" * 64,
+        "reference_digest": "b" * 64,
+        "divergence": False,
+        "shard_rows": 2,
+    }
+    return Task(judging=Judging(**judging), **{**defaults, **fields})
+
+
+def all_samples() -> list[dict]:
+    return [sample(number, index) for number in range(PROMPTS) for index in range(SAMPLES)]
+
+
+def test_samples_become_scored_responses_and_pairs(store: Store, put, score):
+    manifest = score(task(put(all_samples())))
+    responses = read_group(store, manifest, "responses").to_pylist()
+    pairs = read_group(store, manifest, "pairs").to_pylist()
+    assert [(row["prompt_id"], row["sample_index"]) for row in responses] == [
+        (f"p{number}", index) for number in range(PROMPTS) for index in range(SAMPLES)
+    ]
+    assert [row["response_ids"] for row in responses] == [row["response_ids"] for row in all_samples()]
+    assert [pair["pair_id"] for pair in pairs] == [f"p{number}/1-0" for number in range(PROMPTS)]
+    assert all(pair["margin"] == pytest.approx(0.02) for pair in pairs)
+    assert pairs[0]["kept"] is None
+    assert manifest.counts["prompts"] == manifest.counts["pairs"] == PROMPTS
+    assert manifest.measures["mean_margin"] == pytest.approx(0.02)
+    assert manifest.inputs["policy"] == "a" * 64
+    assert manifest.parameters["lambda"] == 0.5
+
+
+def test_a_shard_holds_whole_prompts_wherever_the_inputs_shards_end(store: Store, put, score):
+    manifest = score(task(put(all_samples())))
+    assert [entry.rows for entry in manifest.group("responses")] == [4, 4, 2]
+    assert [entry.rows for entry in manifest.group("pairs")] == [2, 2, 1]
+
+
+def test_work_that_was_stopped_goes_on_behind_its_finished_shards(put, score, engine, context_of):
+    source, first = put(all_samples()), context_of("first")
+    engine.before_call = lambda: first.stop("cancelled") if len(engine.calls) == 3 else None
+    with pytest.raises(Cancelled):
+        score(task(source), first)
+    assert list(first.finished_shards("responses")) == [0]
+    engine.calls.clear()
+    resumed = score(task(source), context_of("second"))
+    assert [row.prompt_ids[-1] for call in engine.calls for row in call] == [5, 5, 6, 6, 7, 7]
+    writers = [entry.path.rsplit("-", 1)[1] for entry in resumed.group("responses")]
+    assert writers == ["first.parquet", "second.parquet", "second.parquet"]
+    assert resumed.counts["pairs"] == PROMPTS
+    assert resumed.measures["mean_margin"] == pytest.approx(0.02)
+
+
+def test_finished_work_done_again_computes_nothing_and_finds_the_same(put, score, engine):
+    source = put(all_samples())
+    first = score(task(source))
+    computed = len(engine.calls)
+    again = score(task(source))
+    assert len(engine.calls) == computed
+    assert (again.files, again.counts, again.measures) == (first.files, first.counts, first.measures)
+
+
+def test_labelled_pairs_measure_the_judge(store: Store, put, score):
+    source = put([preference(number) for number in range(4)], PREFERENCE_SCHEMA)
+    manifest = score(task(source, kind="preferences", divergence=True, judge="random"))
+    pairs = read_group(store, manifest, "pairs").to_pylist()
+    assert [pair["pair_id"] for pair in pairs] == ["h0", "h1", "h2", "h3"]
+    assert [pair["margin"] > 0 for pair in pairs] == [False, True, False, True]
+    assert (manifest.measures["n"], manifest.measures["accuracy"]) == (4, 0.5)
+    assert manifest.measures["accuracy_longer"] == 0
+    assert manifest.measures["divergence"] == pytest.approx(0.25)
+    responses = read_group(store, manifest, "responses").to_pylist()
+    assert [row["response_text"] for row in responses[:2]] == ["good", "bad"]
+
+
+def test_an_empty_response_is_counted_and_makes_no_pair(store: Store, put, score):
+    rows = [sample(0, 0), sample(0, 1, response_ids=[], response_text=""), sample(1, 0), sample(1, 1)]
+    manifest = score(task(put(rows)))
+    assert (manifest.counts["pairs"], manifest.counts["too_few"]) == (1, 1)
+    assert manifest.measures["empty_share"] == 0.25
+    assert read_group(store, manifest, "responses")["tokens"].to_pylist() == [3, 0, 3, 3]
+
+
+def test_a_data_set_of_nothing_is_published_as_such(put, score):
+    manifest = score(task(put([])))
+    assert [entry.rows for entry in manifest.files] == [0, 0]
+    assert manifest.counts["prompts"] == 0
+    assert manifest.measures == {}
+
+
+@pytest.mark.parametrize("role", ["policy", "reference"])
+def test_other_weights_than_those_resident_are_refused(put, score, role: str):
+    with pytest.raises(FailedPrecondition) as caught:
+        score(task(put(all_samples()), **{f"{role}_digest": "f" * 64}))
+    assert caught.value.reason == "OtherWeightsResident"
+
+
+def test_a_policy_judges_its_own_responses_only(put, score):
+    rows = [sample(0, 0), sample(0, 1, policy_digest="e" * 64)]
+    with pytest.raises(FailedPrecondition) as caught:
+        score(task(put(rows)))
+    assert caught.value.reason == "SampledByOtherWeights"
+
+
+@pytest.mark.parametrize("ids", [[1] * 60, [5000]])
+def test_a_row_that_cannot_be_scored_is_named_and_never_cut(put, score, engine, ids: list[int]):
+    rows = [sample(0, 0), sample(0, 1, response_ids=ids)]
+    with pytest.raises(InvalidInput, match="p0"):
+        score(task(put(rows)))
+    assert engine.calls == []
+
+
+def test_a_prompt_in_two_places_is_refused(put, score):
+    with pytest.raises(InvalidInput, match="two places"):
+        score(task(put([sample(0, 0), sample(1, 0), sample(0, 1)])))
+
+
+def test_progress_is_told_in_rows_of_the_input(put, score, context_of):
+    context = context_of("w1")
+    score(
+        task(put([preference(number) for number in range(4)], PREFERENCE_SCHEMA), kind="preferences"), context
+    )
+    assert context.progressed == (4, 4)
