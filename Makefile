@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOL := .cache/uv
 UV := $(TOOL)/bin/uv
-INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps
+# Compiled once here, because compiling torch anew in every process would take most of a demo's time.
+INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --compile-bytecode
 export UV_LINK_MODE ?= hardlink
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test check bench proto requirements report-picture clean
+.PHONY: help demo test check bench proto requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -56,6 +57,7 @@ $(VENV)/.local: requirements/local.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Python packages into $(VENV): torch brings 2 GB with it, so this takes some minutes, once."
 	@$(INSTALL) --require-hashes -r requirements/local.txt
 	@$(INSTALL) --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q services
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.local

@@ -19,6 +19,7 @@ from typing import Any
 from selfie.method.oracles import reading_ease
 
 HERE = Path(__file__).parent
+INSTRUCTION = {"role": "system", "content": "Answer in two short sentences."}
 PAIR_FILES = {"seed": 128, "heldout": 160}
 PROMPT_FILES = {"prompts": 160, "evaluation_prompts": 64}
 SMALLEST_GAP = 8.0
@@ -58,7 +59,7 @@ def read_rows(name: str) -> list[dict[str, Any]]:
 
 def read_pairs(name: str) -> list[Pair]:
     rows = read_rows(name)
-    return [Pair(row["id"], row["prompt"][0]["content"], row["chosen"], row["rejected"]) for row in rows]
+    return [Pair(row["id"], row["prompt"][-1]["content"], row["chosen"], row["rejected"]) for row in rows]
 
 
 def embedded_tokens() -> CountTokens:
@@ -80,16 +81,21 @@ def form(name: str, *, size: int, keys: set[str]) -> Iterator[str]:
         yield f"{name}: an id occurs twice"
     for row in rows:
         turns = row.get("prompt", [])
-        if set(row) != keys or len(turns) != 1 or set(turns[0]) != {"role", "content"}:
+        if (
+            set(row) != keys
+            or len(turns) != 2
+            or turns[0] != INSTRUCTION
+            or set(turns[1]) != {"role", "content"}
+        ):
             yield f"{name}: {row.get('id')} does not have the fields of its file"
-        elif turns[0]["role"] != "user" or not turns[0]["content"].endswith("?"):
+        elif turns[1]["role"] != "user" or not turns[1]["content"].endswith("?"):
             yield f"{name}: {row['id']} is not a question by the user"
 
 
 def repeated_prompts() -> Iterator[str]:
     """No question is asked twice, nor twice in nearly the same words, within and across the files."""
     names = [*PAIR_FILES, *PROMPT_FILES]
-    asked = [(row["id"], row["prompt"][0]["content"]) for name in names for row in read_rows(name)]
+    asked = [(row["id"], row["prompt"][-1]["content"]) for name in names for row in read_rows(name)]
     words = {identity: _content_words(prompt) for identity, prompt in asked}
     for (one, first), (other, second) in itertools.combinations(asked, 2):
         either = words[one] | words[other]

@@ -85,7 +85,7 @@ def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
         # What is measured is always the judge of the method, whatever labels the rounds.
         judge=_JUDGES[spec.scoring.judge] if training else scoring_pb2.JUDGE_IMPLICIT,
         pairing=_PAIRINGS[spec.scoring.pairing],
-        measure_divergence=not training,
+        measure_divergence=call.step.name == "evaluate-measures",
         random_seed=call.random_seed(),
         shard_rows=PAIRS_PER_SHARD if labelled else max(RESPONSES_PER_SHARD // _samples(call), 1),
     )

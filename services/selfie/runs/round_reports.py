@@ -43,7 +43,8 @@ def _report(
     manifests: Mapping[str, ManifestSummary],
     evaluations: Sequence[RoundEvaluation],
 ) -> RoundStatus:
-    filtered, trained = (manifests.get(Step(number, name).path) for name in ("filter", "train"))
+    filtered = manifests.get(Step(number, "filter").path)
+    trained = manifests.get(Step(number, "train" if number else "seed").path)
     training = finite(trained.measures) if trained else {}
     measures = measures_of(number, manifests)
     evaluation = evaluations[number] if number < len(evaluations) else None
@@ -52,7 +53,7 @@ def _report(
         policy_round=policy_round(spec, number, evaluations) if number else None,
         counts=_counts(filtered),
         noisy_share=_share(finite(filtered.measures).get("noisy_share")) if filtered else None,
-        loss=training.get("loss"),
+        loss=training.get("loss_last"),
         online_noisy_share=_share(training.get("noisy_share")),
         online_noisy_pairs=_count(training.get("z_ones")),
         accuracy=_accuracy(measures),

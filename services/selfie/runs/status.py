@@ -33,7 +33,7 @@ class Checkpoint(StatusRecord):
 class Accuracy(StatusRecord):
     """Share of held-out pairs on which the judge agrees with people; a tie counts half."""
 
-    value: Share = Field(description="The share, with log-ratios summed over tokens.")
+    value: Share = Field(description="The share, by the judge as the run sets it.")
     low: Share | None = Field(default=None, description="Lower end of its 95 % interval.")
     high: Share | None = Field(default=None, description="Upper end of its 95 % interval.")
     mean: Share | None = Field(default=None, description="The share with log-ratios averaged over tokens.")

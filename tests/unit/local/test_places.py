@@ -147,6 +147,10 @@ def test_the_lock_is_free_again_after_an_error(run_of, artifacts):
     local = open_run(run_of(), artifacts)
     with pytest.raises(ZeroDivisionError), locked(local.scratch, local.uri):
         raise ZeroDivisionError
-    with locked(local.scratch, local.uri), pytest.raises(FailedPrecondition) as caught, locked(local.scratch, local.uri):
+    with (
+        locked(local.scratch, local.uri),
+        pytest.raises(FailedPrecondition) as caught,
+        locked(local.scratch, local.uri),
+    ):
         pass
     assert caught.value.reason == "AlreadyRunning"

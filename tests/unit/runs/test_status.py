@@ -79,7 +79,7 @@ def test_progress_within_a_step_is_written_every_half_minute(make_world, later):
 def test_each_round_is_told_by_its_own_measurements(make_world):
     measures = {
         "rounds/01/filter": {"noisy_share": 0.1},
-        "rounds/01/train": {"loss": 0.68, "noisy_share": 0.05, "z_ones": 3},
+        "rounds/01/train": {"loss_last": 0.68, "noisy_share": 0.05, "z_ones": 3},
         "rounds/01/evaluate-heldout": {
             "accuracy": 0.6,
             "accuracy_low": 0.5,

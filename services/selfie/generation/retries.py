@@ -1,0 +1,72 @@
+"""An engine whose passing failures are waited out.
+
+Engines restart and are overloaded as a matter of course; a shard must not be lost to that. The
+waiting is bounded, jittered, and heeds how long an overloaded engine asks for.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from selfie.errors import Overloaded, Unavailable
+from selfie.generation.engines import Engine, EngineIdentity, Sample, SamplingParameters, SeededPrompt
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLimits:
+    """How long to go on: ``attempts`` calls or ``seconds`` since the first, whichever ends first.
+
+    Waits are random, and their bound doubles from ``first_wait_s`` to ``longest_wait_s``.
+    """
+
+    attempts: int = 20
+    seconds: float = 300.0
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 30.0
+
+
+class RetryingEngine:
+    """Asks again when the engine is unavailable or overloaded; other errors pass through."""
+
+    def __init__(self, engine: Engine, limits: RetryLimits) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._growing = wait_random_exponential(multiplier=limits.first_wait_s, max=limits.longest_wait_s)
+
+    async def identity(self) -> EngineIdentity:
+        """Who answers right now."""
+        return await self._persist(self._engine.identity)
+
+    async def sample(
+        self, prompts: Sequence[SeededPrompt], parameters: SamplingParameters, *, weights_digest: str
+    ) -> list[list[Sample]]:
+        """See `Engine.sample`; the same seeds are asked for again."""
+        return await self._persist(self._engine.sample, prompts, parameters, weights_digest=weights_digest)
+
+    async def _persist(
+        self, ask: Callable[Asked, Awaitable[Answer]], *args: Asked.args, **kwargs: Asked.kwargs
+    ) -> Answer:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((Unavailable, Overloaded)),
+            wait=self._wait,
+            stop=stop_after_attempt(self._limits.attempts) | stop_after_delay(self._limits.seconds),
+            reraise=True,
+        )
+        return await retrying(ask, *args, **kwargs)
+
+    def _wait(self, state: RetryCallState) -> float:
+        wait = self._growing(state)
+        error = state.outcome.exception() if state.outcome else None
+        return max(wait, error.retry_after_s) if isinstance(error, Overloaded) else wait

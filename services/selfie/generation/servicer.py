@@ -1,0 +1,118 @@
+"""The generation service on the wire: decodes, calls, encodes."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import grpc
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+
+from selfie.artifacts.manifests import Manifest
+from selfie.artifacts.store import Store
+from selfie.generation.dataset import generate_dataset
+from selfie.generation.engines import Engine
+from selfie.generation.flow import Flow
+from selfie.generation.messages import identity_message, job_of, parameters_of, sample_message
+from selfie.generation.online import Generator, Wish
+from selfie.generation.retries import RetryingEngine, RetryLimits
+from selfie.generation.verification import verify_engine
+from selfie.models.chat import ChatTokenizer
+from selfie.rpc import operations_servicer
+from selfie.rpc.operation_context import OperationContext
+from selfie.rpc.operation_messages import step_result
+from selfie.rpc.operations import Method, OperationRunner
+from selfie.rpc.server import Service
+from selfie.v1 import generation_pb2, generation_pb2_grpc
+
+SERVICE_NAME = "selfie.v1.GenerationService"
+_GENERATE_DATASET = f"{SERVICE_NAME}/GenerateDataset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the service is put together from.
+
+    ``owner`` names this process in the store; ``tokenizer`` is the policy's, if chats are taken.
+    Batch work waits an engine's failures out by ``retries``; an online caller hears of them.
+    """
+
+    engine: Engine
+    open_store: Callable[[str], Store]
+    owner: str
+    tokenizer: ChatTokenizer | None = None
+    flow: Flow = field(default_factory=Flow)
+    retries: RetryLimits = field(default_factory=RetryLimits)
+
+
+class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
+    """Samples for callers, through one engine."""
+
+    def __init__(self, parts: Parts, runner: OperationRunner) -> None:
+        self._parts = parts
+        self._runner = runner
+        self._generator = Generator(parts.engine, parts.tokenizer)
+
+    async def Generate(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> generation_pb2.GenerateResponse:
+        wish = Wish(request.samples, parameters_of(request.parameters), request.random_seed)
+        if request.messages:
+            chat = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+            found = await self._generator.from_messages(chat, wish)
+        else:
+            found = await self._generator.from_ids(tuple(request.prompt_ids), wish)
+        return generation_pb2.GenerateResponse(
+            responses=[sample_message(sample) for sample in found.samples],
+            prompt_ids=found.prompt_ids,
+            weights_digest=found.weights_digest,
+        )
+
+    async def VerifyEngine(
+        self, request: generation_pb2.VerifyEngineRequest, context: grpc.aio.ServicerContext
+    ) -> generation_pb2.VerifyEngineResponse:
+        attempt = request.attempt
+        place = OperationContext(
+            store=await asyncio.to_thread(self._parts.open_store, attempt.run_uri),
+            step=attempt.step,
+            attempt=attempt.number,
+            writer=self._parts.owner,
+            run_uid=attempt.run_uid,
+            loop=asyncio.get_running_loop(),
+        )
+        identity, ref, proof = await verify_engine(place, self._parts.engine, request.policy.digest)
+        return generation_pb2.VerifyEngineResponse(
+            engine=identity_message(identity), result=step_result(ref, proof)
+        )
+
+    async def GenerateDataset(
+        self, request: generation_pb2.GenerateDatasetRequest, context: grpc.aio.ServicerContext
+    ) -> operations_pb2.Operation:
+        return await self._runner.start(
+            method=_GENERATE_DATASET,
+            request_id=request.request_id,
+            attempt=request.attempt,
+            request=request,
+        )
+
+
+def generation_service(parts: Parts) -> Service:
+    """The generation service, with the operations that its batch call starts."""
+    engine = RetryingEngine(parts.engine, parts.retries)
+
+    def work(context: OperationContext, request: Message) -> Manifest:
+        job = job_of(cast("generation_pb2.GenerateDatasetRequest", request))
+        return context.wait_for(generate_dataset(context, job, engine, parts.flow))
+
+    methods = {_GENERATE_DATASET: Method(generation_pb2.GenerateDatasetRequest, work)}
+    runner = OperationRunner(open_store=parts.open_store, owner=parts.owner, methods=methods)
+
+    def register(server: grpc.aio.Server) -> None:
+        servicer = GenerationServicer(parts, runner)
+        generation_pb2_grpc.add_GenerationServiceServicer_to_server(servicer, server)
+        operations_servicer.register(runner, server)
+
+    return Service(
+        names=(SERVICE_NAME, operations_servicer.SERVICE_NAME), register=register, close=runner.close
+    )

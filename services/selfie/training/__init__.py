@@ -1,0 +1,1 @@
+"""The training controller: creates and follows the programs of a run that are not services."""

@@ -1,0 +1,164 @@
+"""The training service's calls: messages in and out, and nothing else."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import grpc
+
+from selfie.artifacts.programs import Attempt
+from selfie.errors import InvalidInput
+from selfie.rpc.operation_messages import step_result
+from selfie.rpc.server import Service
+from selfie.rpc.stores import store_opener
+from selfie.training.core import Job, JobController
+from selfie.training.local import COMMANDS, LocalProcesses
+from selfie.training.outcomes import Progress
+from selfie.training.records import ProgramName, job_name
+from selfie.training.settings import TrainingSettings
+from selfie.v1 import artifacts_pb2, training_pb2, training_pb2_grpc
+
+SERVICE_NAME = "selfie.v1.TrainingService"
+_PROGRAMS: dict[int, ProgramName] = {
+    training_pb2.PROGRAM_PREPARE: "prepare",
+    training_pb2.PROGRAM_TRAIN: "train",
+    training_pb2.PROGRAM_PUBLISH: "publish",
+}
+_PROGRAM_NUMBERS = {
+    "prepare": training_pb2.PROGRAM_PREPARE,
+    "train": training_pb2.PROGRAM_TRAIN,
+    "publish": training_pb2.PROGRAM_PUBLISH,
+}
+_STATES = {
+    "pending": training_pb2.JOB_STATE_PENDING,
+    "running": training_pb2.JOB_STATE_RUNNING,
+    "succeeded": training_pb2.JOB_STATE_SUCCEEDED,
+    "failed": training_pb2.JOB_STATE_FAILED,
+    "cancelled": training_pb2.JOB_STATE_CANCELLED,
+}
+
+
+class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
+    """Answers from a `JobController`, in threads, because stores and processes block."""
+
+    def __init__(self, controller: JobController, *, poll_seconds: float = 0.5) -> None:
+        self._controller = controller
+        self._poll_seconds = poll_seconds
+
+    async def CreateTrainingJob(
+        self, request: training_pb2.CreateTrainingJobRequest, context: grpc.aio.ServicerContext
+    ) -> training_pb2.TrainingJob:
+        job = await asyncio.to_thread(
+            self._controller.create,
+            _attempt(request.attempt),
+            request_id=request.request_id,
+            program=_PROGRAMS[request.program],
+            parameters=_parameters(request.parameters_json),
+        )
+        return job_message(job)
+
+    async def GetTrainingJob(
+        self, request: training_pb2.GetTrainingJobRequest, context: grpc.aio.ServicerContext
+    ) -> training_pb2.TrainingJob:
+        return job_message(await asyncio.to_thread(self._controller.get, request.name))
+
+    async def ListTrainingJobs(
+        self, request: training_pb2.ListTrainingJobsRequest, context: grpc.aio.ServicerContext
+    ) -> training_pb2.ListTrainingJobsResponse:
+        jobs, token = await asyncio.to_thread(
+            self._controller.page, request.run_uri, size=request.page_size, token=request.page_token
+        )
+        return training_pb2.ListTrainingJobsResponse(
+            jobs=[job_message(job) for job in jobs], next_page_token=token
+        )
+
+    async def WatchTrainingJob(
+        self, request: training_pb2.WatchTrainingJobRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[training_pb2.TrainingJob]:
+        last = None
+        while True:
+            job = await asyncio.to_thread(self._controller.get, request.name)
+            if job != last:
+                yield job_message(job)
+            if job.ended:
+                return
+            last = job
+            await asyncio.sleep(self._poll_seconds)
+
+    async def CancelTrainingJob(
+        self, request: training_pb2.CancelTrainingJobRequest, context: grpc.aio.ServicerContext
+    ) -> training_pb2.TrainingJob:
+        return job_message(await asyncio.to_thread(self._controller.cancel, request.name))
+
+
+def job_message(job: Job) -> training_pb2.TrainingJob:
+    """The job as a message."""
+    record = job.record
+    attempt = record.attempt
+    message = training_pb2.TrainingJob(
+        name=job_name(attempt),
+        program=_PROGRAM_NUMBERS[record.program],
+        attempt=artifacts_pb2.Attempt(
+            run_uri=attempt.run_uri, step=attempt.step, number=attempt.number, run_uid=attempt.run_uid
+        ),
+        state=_STATES[job.state],
+        starts=record.starts,
+        message=job.message,
+        retryable=job.retryable,
+    )
+    message.create_time.FromDatetime(record.created_at)
+    if job.progress is not None:
+        message.progress.CopyFrom(_progress(job.progress))
+    if job.published is not None:
+        message.result.CopyFrom(step_result(*job.published))
+    return message
+
+
+def _progress(progress: Progress) -> training_pb2.JobProgress:
+    message = training_pb2.JobProgress(
+        done=progress.done,
+        total=progress.total,
+        activity=progress.activity,
+        measures=progress.measures,
+        eta_seconds=progress.eta_seconds,
+    )
+    if progress.updated_at is not None:
+        message.update_time.FromDatetime(progress.updated_at)
+    return message
+
+
+def _attempt(attempt: artifacts_pb2.Attempt) -> Attempt:
+    return Attempt(
+        run_uri=attempt.run_uri.rstrip("/"), step=attempt.step, number=attempt.number, run_uid=attempt.run_uid
+    )
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput("parameters_json", f"is not JSON: {error}", "send a JSON object") from error
+    if not isinstance(value, dict):
+        raise InvalidInput("parameters_json", f"is a {type(value).__name__}", "send a JSON object")
+    return value
+
+
+def training_service(
+    settings: TrainingSettings, commands: Mapping[ProgramName, Sequence[str]] = COMMANDS
+) -> Service:
+    """The controller's service; when it closes, so do the jobs that it started, unless told otherwise."""
+    processes = LocalProcesses(
+        scratch=settings.state_dir.expanduser(), grace_seconds=settings.grace_seconds, commands=commands
+    )
+    controller = JobController(open_store=store_opener(settings.artifact_roots), processes=processes)
+    servicer = TrainingServicer(controller, poll_seconds=settings.poll_seconds)
+
+    def register(server: grpc.aio.Server) -> None:
+        training_pb2_grpc.add_TrainingServiceServicer_to_server(servicer, server)
+
+    async def close() -> None:
+        if not settings.leave_jobs:
+            await asyncio.to_thread(controller.close)
+
+    return Service(names=(SERVICE_NAME,), register=register, close=close)

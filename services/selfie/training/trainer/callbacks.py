@@ -1,0 +1,46 @@
+"""What happens between optimizer steps: progress is told, checkpoints are made, a stop is obeyed."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback
+
+
+class Pace(TrainerCallback):  # type: ignore[misc]
+    """Reports (steps done, steps in all), and asks for a checkpoint every ``checkpoint_seconds``.
+
+    ``stopping`` is asked after each step; once it says so, the training ends with a checkpoint.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[int, int], None],
+        *,
+        checkpoint_seconds: float,
+        stopping: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._report = report
+        self._checkpoint_seconds = checkpoint_seconds
+        self._stopping = stopping
+        self._clock = clock
+        self._saved = clock()
+
+    def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._saved = self._clock()
+        self._report(state.global_step, state.max_steps)
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+        # The last step needs neither a checkpoint nor a stop: what follows is the result itself.
+        if state.global_step < state.max_steps:
+            stop = self._stopping()
+            control.should_save = stop or self._clock() - self._saved >= self._checkpoint_seconds
+            control.should_training_stop = stop
+        return control
+
+    def on_log(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        self._report(state.global_step, state.max_steps)
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        self._saved = self._clock()

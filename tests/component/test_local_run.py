@@ -1,0 +1,139 @@
+"""`selfie run` takes a run through the real services, as processes, on a tiny random model."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from selfie.artifacts.manifests import read_manifest, verify
+from selfie.artifacts.shards import read_group
+from selfie.artifacts.store import Store, open_store
+from selfie.artifacts.weights import weights_digest
+from selfie.local.places import read_run, read_status
+from selfie.runs.steps import steps_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SENTENCES = ("the cat sat on the mat", "a dog ran to the sea", "we had tea at two", "rain fell on the old roof")
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def run_file(tmp_path: Path, tiny_checkpoint: Path) -> Path:
+    def prompt(text: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": text}]
+
+    def pairs(name: str, count: int) -> list[dict[str, object]]:
+        return [
+            {
+                "id": f"{name}-{index}",
+                "prompt": prompt(f"{name} question {index}"),
+                "chosen": SENTENCES[index % 4],
+                "rejected": SENTENCES[(index + 1) % 4],
+            }
+            for index in range(count)
+        ]
+
+    write_rows(tmp_path / "seed.jsonl", pairs("seed", 8))
+    write_rows(tmp_path / "heldout.jsonl", pairs("heldout", 6))
+    write_rows(
+        tmp_path / "prompts.jsonl", [{"id": f"p{n}", "prompt": prompt(f"tell me of {n}")} for n in range(10)]
+    )
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        f"""
+apiVersion: selfie.dev/v1alpha1
+kind: SelfieRun
+metadata: {{name: whole}}
+spec:
+  model: {{uri: {tiny_checkpoint}}}
+  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, epochs: 1, learningRate: "1e-3"}}
+  rounds:
+    - prompts: {{dataset: prompts.jsonl, count: 6}}
+  generation: {{maxNewTokens: 8, maxPromptTokens: 128}}
+  filter: {{cut: keep}}
+  training: {{batch: 2, learningRate: "1e-3"}}
+  evaluation:
+    prompts: {{dataset: prompts.jsonl, from: 6, count: 4}}
+    evaluator: readingEase
+"""
+    )
+    return file
+
+
+def start(file: Path, artifacts: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.1)
+
+
+def alive_below(folder: Path) -> list[str]:
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if str(folder) in line and "selfie." in line]
+
+
+def manifests(store: Store) -> dict[str, bytes]:
+    paths = [path for path in store.list("") if path.endswith("/manifest.json")]
+    return {path: store.read(path) for path in paths}
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_path: Path):
+    artifacts = tmp_path / "runs"
+    root = artifacts / "whole"
+    store = open_store(root.as_uri())
+
+    first = start(run_file, artifacts)
+    wait_for(root / "rounds/00/seed/manifest.json", first, seconds=180)
+    first.send_signal(signal.SIGINT)
+    output, errors = first.communicate(timeout=60)
+    assert first.returncode == 130, errors
+    assert "goes on from here" in output
+    assert not alive_below(root)
+    before = manifests(store)
+
+    second = start(run_file, artifacts)
+    output, errors = second.communicate(timeout=300)
+    assert second.returncode == 0, (output, errors)
+    report = Path(output.splitlines()[-1])
+    assert report == root / "report/index.html"
+    assert "Does the judge agree with people?" in report.read_text()
+    assert not alive_below(root)
+
+    after = manifests(store)
+    assert {path: after[path] for path in before} == before
+    assert set(after) == {f"{step.path}/manifest.json" for step in steps_of(read_run(store).spec)}
+    assert read_status(store).is_terminal
+
+    found = {step.path: read_manifest(store, step.path) for step in steps_of(read_run(store).spec)}
+    for manifest in found.values():
+        verify(store, manifest)
+    published = weights_digest(found["rounds/00/publish"].group("checkpoint"))
+    samples = read_group(store, found["rounds/01/generate"], "samples")
+    pairs = read_group(store, found["rounds/01/filter"], "pairs")
+    assert set(samples["policy_digest"].to_pylist()) == {published}
+    assert set(pairs["policy_digest"].to_pylist()) == {published}
+    assert found["rounds/01/train"].inputs["policy"] == published
+    assert found["rounds/01/train"].measures["parity_max_error"] <= found["rounds/01/train"].measures["parity_bound"]
+
+    third = start(run_file, artifacts)
+    output, errors = third.communicate(timeout=60)
+    assert third.returncode == 0, errors
+    assert output.splitlines()[-1] == str(report)
+    assert manifests(store) == after
