@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TOOL := .cache/uv
 UV := $(TOOL)/bin/uv
 # Compiled once here, because compiling torch anew in every process would take most of a demo's time.
-INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --compile-bytecode
+INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-config --no-deps --compile-bytecode
 export UV_LINK_MODE ?= hardlink
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
