@@ -18,7 +18,12 @@ from selfie.local.places import read_run, read_status
 from selfie.runs.steps import steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
-SENTENCES = ("the cat sat on the mat", "a dog ran to the sea", "we had tea at two", "rain fell on the old roof")
+SENTENCES = (
+    "the cat sat on the mat",
+    "a dog ran to the sea",
+    "we had tea at two",
+    "rain fell on the old roof",
+)
 
 
 def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
@@ -71,7 +76,9 @@ spec:
 def start(file: Path, artifacts: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def wait_for(path: Path, process: subprocess.Popen[str], *, seconds: float) -> None:
@@ -130,7 +137,10 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
     assert set(samples["policy_digest"].to_pylist()) == {published}
     assert set(pairs["policy_digest"].to_pylist()) == {published}
     assert found["rounds/01/train"].inputs["policy"] == published
-    assert found["rounds/01/train"].measures["parity_max_error"] <= found["rounds/01/train"].measures["parity_bound"]
+    assert (
+        found["rounds/01/train"].measures["parity_max_error"]
+        <= found["rounds/01/train"].measures["parity_bound"]
+    )
 
     third = start(run_file, artifacts)
     output, errors = third.communicate(timeout=60)

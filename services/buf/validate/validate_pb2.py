@@ -5,12 +5,13 @@ protovalidate carries the file's descriptor for its own runtime only, while the 
 it is first imported, and nothing of it is kept in this repository.
 """
 
+# Importing a module registers its file in the default pool.
 from google.protobuf import (
-    descriptor_pb2,  # noqa: F401 - registers its file in the default pool
+    descriptor_pb2,
     descriptor_pool,
-    duration_pb2,  # noqa: F401
-    field_mask_pb2,  # noqa: F401
-    timestamp_pb2,  # noqa: F401
+    duration_pb2,
+    field_mask_pb2,
+    timestamp_pb2,
 )
 from google.protobuf.internal import builder
 from protovalidate._gen.buf.validate import validate_pb

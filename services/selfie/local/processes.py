@@ -90,9 +90,9 @@ class Processes:
             if wanted.get(name) != current.launch:
                 await self._stop(name)
         self._stopping = [child for child in self._stopping if child.process.poll() is None]
-        for child in self._stopping:
-            if time.monotonic() > child.stop_by:
-                child.process.kill()
+        for late in self._stopping:
+            if time.monotonic() > late.stop_by:
+                late.process.kill()
         if self._stopping:
             return
         for name, launch in wanted.items():

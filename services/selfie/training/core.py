@@ -4,8 +4,6 @@ Nothing is remembered here. Every answer is put together anew from the attempt's
 process itself, so it makes no difference which controller is asked, nor how often it was restarted.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
@@ -19,13 +17,12 @@ from selfie.artifacts.manifests import Manifest, ManifestRef, manifest_path, rea
 from selfie.artifacts.programs import ERROR_FILE, Attempt
 from selfie.artifacts.store import Store
 from selfie.errors import AlreadyExists, InvalidInput, NotFound
-from selfie.training import records
+from selfie.training import pages, records
 from selfie.training.outcomes import Failure, Progress, read_failure, read_progress
 from selfie.training.records import JobRecord, ProcessId, ProgramName
 
 State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
 LOG_LINES = 20
-LOST = "ProcessLost"
 _DEFAULT_PAGE = 100
 _START_SECONDS = 30
 
@@ -112,12 +109,12 @@ class JobController:
     def page(self, run_uri: str, *, size: int = 0, token: str = "") -> tuple[list[Job], str]:
         """Jobs of a run by path, and the token of the next page; empty after the last one."""
         store = self._open_store(run_uri)
-        after = _decode(token)
+        after = pages.path_of(token)
         paths = [path for path in store.list("") if path.endswith(f"/{records.RECORD_FILE}") and path > after]
         taken = paths[: size or _DEFAULT_PAGE]
         found = [records.read_record_at(store, path) for path in taken]
         jobs = [self._look(store, record) for record in found if record is not None]
-        return jobs, _encode(taken[-1]) if len(paths) > len(taken) else ""
+        return jobs, pages.token_of(taken[-1]) if len(paths) > len(taken) else ""
 
     def cancel(self, name: str) -> Job:
         """Stops the job and returns it; one that has ended stays as it is."""
@@ -196,7 +193,7 @@ class JobController:
 
 
 _LOST = Failure(
-    reason=LOST,
+    reason="ProcessLost",
     message="the process is gone and left neither a result nor an error; create the job again to go on",
     retryable=True,
 )
@@ -236,18 +233,3 @@ def _require_same(found: JobRecord, asked: JobRecord) -> None:
             f"{attempt.step}, attempt {attempt.number}, already has a job with another "
             f"{', '.join(differing)}; start another attempt"
         )
-
-
-def _encode(path: str) -> str:
-    return base64.urlsafe_b64encode(path.encode()).decode()
-
-
-def _decode(token: str) -> str:
-    try:
-        path = base64.urlsafe_b64decode(token.encode()).decode()
-    except (binascii.Error, UnicodeError):
-        path = ""
-    # The decoder passes over characters that it doesn't know.
-    if _encode(path) != token:
-        raise InvalidInput("page_token", f"{token!r} is no token", "use next_page_token of the answer")
-    return path

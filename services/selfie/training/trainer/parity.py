@@ -22,7 +22,7 @@ from selfie.training.trainer.sources import Sources
 SAMPLE = 8
 SIDES = ("chosen", "rejected")
 
-_BOUNDS = {"float32": (2e-4, 1e-5), "bfloat16": (0.1, 1e-2)}
+_BOUNDS = {"float32": (1e-4, 4e-6), "bfloat16": (0.1, 1e-2)}
 """By precision: what a sum of log-probabilities may be off by, and how much more for each token; nats."""
 
 
