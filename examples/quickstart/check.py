@@ -19,7 +19,7 @@ from typing import Any
 from selfie.method.oracles import reading_ease
 
 HERE = Path(__file__).parent
-INSTRUCTION = {"role": "system", "content": "Answer in two short sentences."}
+INSTRUCTION = {"role": "system", "content": "Answer in one short sentence."}
 PAIR_FILES = {"seed": 128, "heldout": 160}
 PROMPT_FILES = {"prompts": 160, "evaluation_prompts": 64}
 SMALLEST_GAP = 8.0

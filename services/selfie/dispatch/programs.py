@@ -88,7 +88,7 @@ def _train(call: StepCall) -> dict[str, Any]:
         "kind": "seed" if number == 0 else "round",
         "policy": policy,
         "initialPolicy": spec.training.initial_policy,
-        "initial": policy if spec.training.initial_policy == "initial" else None,
+        "initial": _weights(call.inputs["reference"]) if spec.training.initial_policy == "initial" else None,
         "pairs": {
             "path": f"{pairs.source.step}/manifest.json",
             "sha256": pairs.manifest_sha256,

@@ -16,7 +16,7 @@ from selfie.dispatch import programs, requests
 from selfie.dispatch.calls import StepCall
 from selfie.rpc.channels import domain_errors
 from selfie.rpc.errors import error_parts
-from selfie.runs.observed import WorkObserved
+from selfie.runs.observed import WorkObserved, WorkState
 from selfie.runs.steps import TRAINING, Step
 from selfie.v1 import (
     artifacts_pb2,
@@ -28,7 +28,8 @@ from selfie.v1 import (
 )
 
 CALL_SECONDS = 60
-STATES = {
+LOST = "ProcessLost"
+STATES: dict[int, WorkState] = {
     training_pb2.JOB_STATE_PENDING: "pending",
     training_pb2.JOB_STATE_RUNNING: "running",
     training_pb2.JOB_STATE_SUCCEEDED: "succeeded",
@@ -114,10 +115,12 @@ async def _observe_job(channel: grpc.aio.Channel, run_uri: str, step: Step, atte
     request = training_pb2.GetTrainingJobRequest(name=_job_name(operation_name(run_uri, step.path, attempt)))
     job = await training_pb2_grpc.TrainingServiceStub(channel).GetTrainingJob(request, timeout=CALL_SECONDS)
     failed = job.state == training_pb2.JOB_STATE_FAILED
+    # A process that is gone without a word is started again in its attempt, from its checkpoint.
+    lost = failed and job.message.startswith(LOST)
     return WorkObserved(
         step,
         attempt,
-        STATES.get(job.state, "absent"),  # type: ignore[arg-type]
+        "absent" if lost else STATES.get(job.state, "absent"),
         done=job.progress.done,
         total=job.progress.total,
         message=job.message if failed else activity(job.progress),

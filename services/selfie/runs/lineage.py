@@ -121,7 +121,8 @@ def _self_made(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]
         case _:
             start = _training_start(spec, number, evaluations)
             pairs = Source(Step(number, "filter").path, "pairs")
-            return {"pairs": pairs, "policy": start, "reference": start}
+            # The policy is the one that made the pairs; training starts from, and is measured against, `start`.
+            return {"pairs": pairs, "policy": _published(origin), "reference": start}
 
 
 def _published(number: int) -> Source:

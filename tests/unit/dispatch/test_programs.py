@@ -71,6 +71,7 @@ def test_the_seed_is_trained_from_the_model_on_peoples_labels_without_refinement
     found = train(make_call("rounds/00/seed"))
     assert (found.kind, found.refinement, found.lambda_) == ("seed", "none", 0)
     assert (found.start.step, found.start.group) == ("prepare", "model")
+    assert found.policy.step == "rounds/01/publish"
     assert (found.pairs.path, found.pairs.group) == ("prepare/manifest.json", "seed")
     assert (found.learning_rate, found.epochs) == (1e-5, 2)
 
@@ -110,6 +111,7 @@ def test_low_rank_adapters_reach_the_trainer(make_call):
 def test_a_run_that_always_starts_from_the_initial_model_does_so(make_call):
     found = train(make_call("rounds/02/train", extra="training: {initialPolicy: initial}"))
     assert (found.start.step, found.start.group) == ("prepare", "model")
+    assert found.policy.step == "rounds/01/publish"
 
 
 def test_two_rounds_are_trained_in_different_orders_and_two_attempts_in_the_same(make_call):

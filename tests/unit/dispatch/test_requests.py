@@ -91,12 +91,12 @@ def test_held_out_pairs_are_scored_as_pairs_and_responses_as_samples(make_call):
     assert measured.input.path == "rounds/01/evaluate-samples/manifest.json"
 
 
-def test_divergence_is_measured_in_evaluation_and_costs_the_rounds_labels_nothing(make_call):
+def test_divergence_is_measured_on_samples_alone_and_costs_nothing_else(make_call):
     measured = {
         name: requests.score_dataset(make_call(f"rounds/01/{name}")).measure_divergence
         for name in ("score", "evaluate-heldout", "evaluate-measures")
     }
-    assert measured == {"score": False, "evaluate-heldout": True, "evaluate-measures": True}
+    assert measured == {"score": False, "evaluate-heldout": False, "evaluate-measures": True}
 
 
 @pytest.mark.parametrize(("round_", "strength"), [("01", 0.5), ("02", 0.125)])

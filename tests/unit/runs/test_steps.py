@@ -149,7 +149,9 @@ def test_after_falling_back_the_previous_policy_is_what_the_best_round_came_from
 def test_training_may_start_from_the_model_in_every_round():
     spec = spec_of(MODEL, SEED, ROUNDS, "training: {initialPolicy: initial}")
     start = Source("prepare", "model")
-    assert sources_of(spec, Step(3, "train"), ())["policy"] == start
+    training = sources_of(spec, Step(3, "train"), ())
+    assert training["reference"] == start
+    assert training["policy"] == Source("rounds/02/publish", "checkpoint")
     assert sources_of(spec, Step(3, "generate"), ())["policy"] == Source("rounds/02/publish", "checkpoint")
 
 
