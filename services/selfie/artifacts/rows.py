@@ -65,8 +65,10 @@ SCORED_COLUMNS = (
     _column("extrapolated_logprob", _NUMBER, "Log-probability by the model extrapolated by `lambda`."),
     _column("lambda", _NUMBER, "Strength of the extrapolation beyond the policy; 0 is the policy itself."),
     _column("tokens", _COUNT, "Number of response tokens, the end-of-turn token included."),
-    _column("reward", _NUMBER, "Reward that the judge went by, normalised as the run asks."),
-    _column("reward_mean", _NUMBER, "Implicit reward per token, whatever the judge went by."),
+    _column(
+        "reward", _NUMBER, "Implicit reward, normalised as the run asks; what the judge `implicit` goes by."
+    ),
+    _column("reward_mean", _NUMBER, "Implicit reward per token, however the run normalises."),
     _column("error_bound", _NUMBER, "Largest error of either log-probability in this precision mode."),
     _column("divergence", _NUMBER, "KL(policy ‖ reference) per token, exact, in nats.", nullable=True),
     *_PROVENANCE[1:],
@@ -84,7 +86,7 @@ def _side(side: str, which: str) -> tuple[pa.Field, ...]:
         _column(f"{side}_reference_logprob", _NUMBER, "Its log-probability by the judge's reference."),
         _column(f"{side}_extrapolated_logprob", _NUMBER, "Its log-probability by the extrapolated model."),
         _column(f"{side}_tokens", _COUNT, "Its number of tokens."),
-        _column(f"{side}_reward", _NUMBER, "Its reward, as the judge went by it."),
+        _column(f"{side}_reward", _NUMBER, "Its implicit reward, normalised as the run asks."),
     )
 
 
@@ -101,7 +103,7 @@ JUDGEMENT_COLUMNS = (
     _column(
         "margin",
         _NUMBER,
-        "`chosen_reward` less `rejected_reward`; with human pairs, negative where the judge disagrees.",
+        "`chosen_reward` less `rejected_reward`; negative where people, or another judge than `implicit`, chose otherwise.",
     ),
     _column("margin_mean", _NUMBER, "The same of the implicit rewards per token."),
     _column("extrapolated_margin", _NUMBER, "`margin` with the extrapolated model in the policy's place."),

@@ -23,7 +23,7 @@ class Limits:
     response together; ``queued_rows`` is how many may wait before calls are refused.
     """
 
-    rows: int = 64
+    rows: int = 128
     tokens: int = 32_768
     queued_rows: int = 4096
 

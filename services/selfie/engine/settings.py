@@ -21,7 +21,7 @@ class EngineSettings(ServerSettings):
     )
     verify_weights: bool = Field(True, description="Compute the directory's digest before it is served.")
     dtype: Dtype = Field("float32", description="Number format of weights and products.")
-    max_batch_rows: int = Field(64, ge=1, le=4096, description="Most responses decoded together.")
+    max_batch_rows: int = Field(128, ge=1, le=4096, description="Most responses decoded together.")
     max_batch_tokens: int = Field(
         32_768,
         ge=1,

@@ -93,6 +93,8 @@ def from_status(status: status_pb2.Status) -> errors.SelfieError:
             )
         case code_pb2.FAILED_PRECONDITION:
             return errors.FailedPrecondition(info.reason or "FailedPrecondition", status.message)
+        case code_pb2.DEADLINE_EXCEEDED:
+            return errors.Unavailable(status.message)
         case code_pb2.RESOURCE_EXHAUSTED:
             seconds = retry.retry_delay.ToMilliseconds() / 1000
             return errors.Overloaded(status.message, retry_after_s=seconds)

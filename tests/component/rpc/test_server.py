@@ -136,6 +136,9 @@ async def test_a_call_without_deadline_ends_at_the_services_own_limit(serve):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await filtering_pb2_grpc.FilteringServiceStub(channel).Filter(valid_request())
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    with pytest.raises(errors.Unavailable, match="no answer within"):
+        async with domain_errors():
+            await filtering_pb2_grpc.FilteringServiceStub(channel).Filter(valid_request())
 
 
 async def test_a_service_is_alive_while_it_loads_and_ready_when_it_has(serve):

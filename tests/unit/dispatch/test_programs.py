@@ -71,7 +71,6 @@ def test_the_seed_is_trained_from_the_model_on_peoples_labels_without_refinement
     found = train(make_call("rounds/00/seed"))
     assert (found.kind, found.refinement, found.lambda_) == ("seed", "none", 0)
     assert (found.start.step, found.start.group) == ("prepare", "model")
-    assert found.policy.step == "rounds/01/publish"
     assert (found.pairs.path, found.pairs.group) == ("prepare/manifest.json", "seed")
     assert (found.learning_rate, found.epochs) == (1e-5, 2)
 
