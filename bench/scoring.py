@@ -36,8 +36,8 @@ def read_rows(directory: Path, pairs: int) -> list[Row]:
     rows = []
     for line in PAIRS.read_text().splitlines()[:pairs]:
         pair = json.loads(line)
-        prompt = tuple(chat.prompt_ids(pair["prompt"]))
-        rows += [Row(prompt, tuple(chat.response_ids(pair[side]))) for side in ("chosen", "rejected")]
+        prompt = chat.prompt_ids(pair["prompt"]).ids
+        rows += [Row(prompt, chat.response_ids(pair[side])) for side in ("chosen", "rejected")]
     return rows
 
 

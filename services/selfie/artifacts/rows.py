@@ -103,7 +103,7 @@ JUDGEMENT_COLUMNS = (
     _column(
         "margin",
         _NUMBER,
-        "`chosen_reward` less `rejected_reward`; negative where people, or another judge than `implicit`, chose otherwise.",
+        "`chosen_reward` less `rejected_reward`; negative where people, or another judge, chose otherwise.",
     ),
     _column("margin_mean", _NUMBER, "The same of the implicit rewards per token."),
     _column("extrapolated_margin", _NUMBER, "`margin` with the extrapolated model in the policy's place."),

@@ -121,7 +121,7 @@ def _self_made(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]
         case _:
             start = _training_start(spec, number, evaluations)
             pairs = Source(Step(number, "filter").path, "pairs")
-            # The policy is the one that made the pairs; training starts from, and is measured against, `start`.
+            # The policy made the pairs; training starts from `start` and is measured against it.
             return {"pairs": pairs, "policy": _published(origin), "reference": start}
 
 
