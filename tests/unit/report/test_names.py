@@ -14,8 +14,8 @@ from selfie.local.display import told
 from selfie.report.facts import RoundFacts, StepFacts
 from selfie.report.rows import HELDOUT, RESPONSES, SELF_MADE, Row
 from selfie.runs.observed import ManifestSummary
-from selfie.scoring.judged import Judging
 from selfie.scoring.preference_measures import PreferenceTally
+from selfie.scoring.rewards import RewardRule
 from selfie.scoring.sample_measures import SampleTally
 
 Figures = tuple[Mapping[str, int], Mapping[str, float]]
@@ -49,10 +49,7 @@ def filtered() -> Figures:
 
 
 def judged(response_of, pair_of) -> Figures:
-    judging = Judging(
-        beta=0.1, lam=0.0, normalization="sum", judge="implicit", pairing="best_worst", random_seed=0
-    )
-    found = PreferenceTally(judging)
+    found = PreferenceTally(RewardRule())
     # Both halves and both subsets have pairs, so that no accuracy is left out.
     for index in range(32):
         tokens = {"chosen_tokens": 2, "rejected_tokens": 2 + 4 * (index % 2)}
