@@ -13,8 +13,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from selfie.artifacts.weights import directory_digest
 from selfie.engine.batching import Limits
-from selfie.engine.loading import Checkpoint, Loaded, directory_digest, load
+from selfie.engine.loading import Checkpoint, Loaded, load
 from selfie.engine.servicer import SERVICE_NAME, engine_service
 from selfie.errors import DataCorrupted, FailedPrecondition, InvalidInput, Overloaded, Unavailable
 from selfie.models.chat import ChatTokenizer

@@ -22,6 +22,7 @@ from selfie.artifacts.manifests import ManifestRef, publish, read_ref
 from selfie.artifacts.rows import SAMPLE_SCHEMA
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store, open_store
+from selfie.artifacts.weights import directory_digest
 from selfie.errors import DataCorrupted, Overloaded, Unavailable
 from selfie.models.chat import ChatTokenizer
 from selfie.models.loading import load_policy
@@ -31,7 +32,7 @@ from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
 from selfie.scoring.core import Scorer
-from selfie.scoring.loading import Weights, load_scorer, resolve_digest
+from selfie.scoring.loading import Weights, load_scorer
 from selfie.scoring.precision import error_bound
 from selfie.scoring.rows import Engine
 from selfie.scoring.servicer import SERVICE_NAME, scoring_service
@@ -142,7 +143,7 @@ async def test_a_score_is_that_of_transformers_in_float64_within_the_stated_boun
 async def test_an_answer_says_what_it_rests_on(stub, scorer: Scorer, tiny_checkpoint: Path):
     answer = await stub.Score(score_request("Paris"), timeout=30)
     assert answer.provenance.policy_digest == scorer.engine.policy_digest
-    assert answer.provenance.reference_digest == resolve_digest(Weights(tiny_checkpoint))
+    assert answer.provenance.reference_digest == directory_digest(tiny_checkpoint)
     assert answer.provenance.tokenizer_digest == ChatTokenizer(tiny_checkpoint).tokenizer_digest
     assert answer.provenance.precision == "exact"
     assert not answer.responses[0].policy_token_logprobs

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from selfie.artifacts.digests import digest_file
 from selfie.artifacts.manifests import FileEntry, check_digest
 from selfie.artifacts.paths import check_path
 from selfie.artifacts.store import Store
@@ -29,6 +30,28 @@ def weights_digest(entries: Iterable[FileEntry]) -> str:
         )
     lines = sorted(f"{entry.name} {entry.sha256}\n" for entry in entries)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def directory_digest(directory: Path) -> str:
+    """Digest over names and contents of all files below ``directory``, as a manifest of it would have it."""
+    return weights_digest(
+        FileEntry(group="checkpoint", name=name, path=name, sha256=found.sha256, bytes=found.bytes)
+        for name in _names(directory)
+        for found in (digest_file(directory / name),)
+    )
+
+
+def verified_digest(directory: Path, promised: str, *, verify: bool) -> str:
+    """The digest that a directory is known by: computed, unless one is promised and not to be verified.
+
+    Raises `DataCorrupted` where it is another than the one ``promised``; an empty promise takes any.
+    """
+    if promised and not verify:
+        return promised
+    found = directory_digest(directory)
+    if promised not in ("", found):
+        raise DataCorrupted(f"{directory} has the digest {found}, not {promised}; fetch the weights again")
+    return found
 
 
 def add_directory(

@@ -8,14 +8,12 @@ from pathlib import Path
 from transformers import PretrainedConfig
 
 from selfie import __version__
-from selfie.artifacts.digests import digest_file
-from selfie.artifacts.manifests import FileEntry
-from selfie.artifacts.weights import weights_digest
+from selfie.artifacts.weights import verified_digest
 from selfie.engine.batching import Answer, Limits
 from selfie.engine.core import Abandoned, Engine, Identity
 from selfie.engine.decoding import Prompt, decode
 from selfie.engine.sampling import SamplingParameters
-from selfie.errors import DataCorrupted, FailedPrecondition
+from selfie.errors import FailedPrecondition
 from selfie.models.chat import ChatTokenizer
 from selfie.models.loading import Dtype, load_policy
 
@@ -48,7 +46,7 @@ def load(checkpoint: Checkpoint, limits: Limits) -> Loaded:
     `FailedPrecondition` ``ArchitectureUnsupported`` for a model that keeps other state than
     keys and values.
     """
-    digest = _digest(checkpoint)
+    digest = verified_digest(checkpoint.directory, checkpoint.digest, verify=checkpoint.verify)
     tokenizer = ChatTokenizer(checkpoint.directory)
     model = load_policy(checkpoint.directory, dtype=checkpoint.dtype)
     config = model.config.get_text_config()
@@ -66,29 +64,6 @@ def load(checkpoint: Checkpoint, limits: Limits) -> Loaded:
         return decode(model, prompts, parameters, end_ids=tokenizer.end_of_turn_ids, abandoned=abandoned)
 
     return Loaded(Engine(run, identity, limits), tokenizer)
-
-
-def directory_digest(directory: Path) -> str:
-    """Digest over names and contents of all files below ``directory``, as a manifest has it."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return weights_digest(_entry(directory, path) for path in files)
-
-
-def _digest(checkpoint: Checkpoint) -> str:
-    if checkpoint.digest and not checkpoint.verify:
-        return checkpoint.digest
-    found = directory_digest(checkpoint.directory)
-    if checkpoint.digest not in ("", found):
-        raise DataCorrupted(
-            f"{checkpoint.directory} has the digest {found}, not {checkpoint.digest}; fetch the weights again"
-        )
-    return found
-
-
-def _entry(directory: Path, path: Path) -> FileEntry:
-    name = path.relative_to(directory).as_posix()
-    digest = digest_file(path)
-    return FileEntry(group="checkpoint", name=name, path=name, sha256=digest.sha256, bytes=digest.bytes)
 
 
 def _check_layers(config: PretrainedConfig) -> None:

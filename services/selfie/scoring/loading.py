@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfie.artifacts.digests import digest_file
-from selfie.artifacts.manifests import FileEntry
-from selfie.artifacts.weights import weights_digest
-from selfie.errors import DataCorrupted
+from selfie.artifacts.weights import verified_digest
 from selfie.models.chat import ChatTokenizer
 from selfie.models.loading import load_policy
 from selfie.scoring.core import Scorer
@@ -28,7 +25,7 @@ def load_scorer(policy: Weights, reference: Weights, *, device: str, token_budge
     The same weights are loaded once. Raises DataCorrupted when a directory's digest is not the one
     promised, and FailedPrecondition when the two cannot be compared.
     """
-    policy_digest, reference_digest = resolve_digest(policy), resolve_digest(reference)
+    policy_digest, reference_digest = _digest(policy), _digest(reference)
     loaded = Checkpoint(load_policy(policy.directory, device=device), policy_digest)
     held_against = loaded
     if reference_digest != policy_digest:
@@ -37,19 +34,5 @@ def load_scorer(policy: Weights, reference: Weights, *, device: str, token_budge
     return Scorer(engine, ChatTokenizer(policy.directory))
 
 
-def resolve_digest(weights: Weights) -> str:
-    """The digest that the weights are known by: computed, unless one is given and not to be verified."""
-    if weights.digest and not weights.verify:
-        return weights.digest
-    directory = weights.directory
-    found = weights_digest(_entry(directory, file) for file in sorted(directory.rglob("*")) if file.is_file())
-    if weights.digest not in ("", found):
-        raise DataCorrupted(
-            f"{directory} has the digest {found}, not {weights.digest}; fetch the weights again"
-        )
-    return found
-
-
-def _entry(directory: Path, file: Path) -> FileEntry:
-    name, digest = file.relative_to(directory).as_posix(), digest_file(file)
-    return FileEntry(group="checkpoint", name=name, path=name, sha256=digest.sha256, bytes=digest.bytes)
+def _digest(weights: Weights) -> str:
+    return verified_digest(weights.directory, weights.digest, verify=weights.verify)

@@ -9,8 +9,14 @@ import pytest
 
 from selfie.artifacts.digests import digest_bytes
 from selfie.artifacts.manifests import FileEntry
-from selfie.artifacts.store import Store
-from selfie.artifacts.weights import add_directory, pull, weights_digest
+from selfie.artifacts.store import Store, open_store
+from selfie.artifacts.weights import (
+    add_directory,
+    directory_digest,
+    pull,
+    verified_digest,
+    weights_digest,
+)
 from selfie.errors import DataCorrupted, InvalidInput, NotFound, Unavailable
 
 FILES = {"config.json": b"{}", "model.safetensors": b"\x00" * 5000, "parts/extra.bin": b"more"}
@@ -147,3 +153,20 @@ def test_a_directory_that_stays_its_owners_is_copied(store: Store, checkpoint: P
     entries = add(store, checkpoint, group="model", path="prepare/a1/model", keep_source=True)
     (checkpoint / "config.json").write_bytes(b"changed")
     assert store.read(entries[0].path) == b"{}"
+
+
+def test_a_directory_has_the_digest_that_its_manifest_would_have(tmp_path):
+    directory = tmp_path / "checkpoint"
+    (directory / "nested").mkdir(parents=True)
+    (directory / "config.json").write_text("{}")
+    (directory / "nested" / "weights.bin").write_bytes(b"1234")
+    expected = directory_digest(directory)
+    entries = add_directory(
+        open_store(f"file://{tmp_path}/store"), directory, group="checkpoint", path="a1", keep_source=True
+    )
+    assert expected == weights_digest(entries)
+    assert verified_digest(directory, expected, verify=True) == expected
+    (directory / "config.json").write_text("{ }")
+    with pytest.raises(DataCorrupted, match="fetch the weights again"):
+        verified_digest(directory, expected, verify=True)
+    assert verified_digest(directory, expected, verify=False) == expected
