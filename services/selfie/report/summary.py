@@ -3,9 +3,14 @@
 from selfie.report.cells import percent
 from selfie.report.facts import Comparison, RoundFacts, RunFacts
 
+SIGNIFICANT = 0.05
+
 
 def summarise(run: RunFacts) -> list[str]:
-    """Sentences, the most important first. A difference whose interval holds 0 is called none."""
+    """Sentences, the most important first.
+
+    A difference whose interval holds 0, or whose exact p is 0.05 or more, is called none.
+    """
     if not run.rounds:
         return ["Nothing has been measured yet."]
     return [
@@ -44,7 +49,8 @@ def _against_seed(facts: RoundFacts) -> str:
 def _change(comparison: Comparison) -> str:
     gain = comparison.difference
     points = f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    if gain.low <= 0 <= gain.high:
+    # With few discordant pairs the bootstrap is surer of itself than the exact test.
+    if gain.low <= 0 <= gain.high or comparison.mcnemar.p_value >= SIGNIFICANT:
         return f"no difference is established, {points}"
     return f"{'better' if gain.value > 0 else 'worse'}, {points}"
 

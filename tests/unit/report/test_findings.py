@@ -42,6 +42,13 @@ def test_a_difference_whose_interval_holds_zero_is_called_none(toy, run_of, summ
     assert found.count("no difference is established") == 2
 
 
+def test_four_pairs_lost_of_many_establish_nothing_whatever_the_bootstrap_says(toy, run_of, summary_of):
+    toy.heldout(0, [1.0] * 64)
+    toy.heldout(1, [-1.0] * 4 + [1.0] * 60)
+    (found,) = said(summary_of(toy, run_of()), "against the seed")
+    assert found.count("no difference is established, -6.2 points") == 2
+
+
 @pytest.mark.parametrize(("seed", "later", "word"), [(-1.0, 1.0, "better"), (1.0, -1.0, "worse")])
 def test_a_difference_that_is_sure_is_called_by_its_name(toy, run_of, summary_of, seed, later, word):
     toy.heldout(0, [seed] * 12)
