@@ -21,6 +21,7 @@ each column's metadata under `doc`.
 
 ```python
 import json, pandas
+
 run = "/path/of/the/run"
 files = json.load(open(f"{run}/rounds/01/filter/manifest.json"))["files"]
 shards = [f"{run}/{file['path']}" for file in files if file["path"].endswith(".parquet")]
