@@ -133,12 +133,18 @@ def publish(store: Store, manifest: Manifest) -> ManifestRef:
 
 def read_manifest(store: Store, step: str) -> Manifest | None:
     """The step's manifest; None while it has not been published."""
+    found = read_published(store, step)
+    return found[0] if found else None
+
+
+def read_published(store: Store, step: str) -> tuple[Manifest, ManifestRef] | None:
+    """The step's manifest and the reference to it, read once; None while it has not been published."""
     path = manifest_path(step)
     try:
         data = store.read(path)
     except NotFound:
         return None
-    return _parse(data, f"{store.uri}/{path}")
+    return _parse(data, f"{store.uri}/{path}"), ManifestRef.of(path, data)
 
 
 def read_ref(store: Store, ref: ManifestRef) -> Manifest:

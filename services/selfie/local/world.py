@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from selfie import errors
-from selfie.artifacts.manifests import Manifest, ManifestRef, manifest_path, read_manifest
+from selfie.artifacts.manifests import Manifest, read_published
 from selfie.artifacts.weights import weights_digest
 from selfie.dispatch import work
 from selfie.dispatch.calls import StepCall
@@ -107,11 +107,11 @@ class LocalWorld:
     def _read_manifests(self) -> None:
         for step in self._steps():
             if step.path not in self._manifests:
-                manifest = read_manifest(self._local.store, step.path)
-                if manifest is None:
+                published = read_published(self._local.store, step.path)
+                if published is None:
                     return
-                data = self._local.store.read(manifest_path(step.path))
-                self._manifests[step.path] = summary(manifest, ManifestRef.of(step.path, data).sha256)
+                manifest, ref = published
+                self._manifests[step.path] = summary(manifest, ref.sha256)
 
     def _steps(self) -> Sequence[Step]:
         spec = self._local.run.spec

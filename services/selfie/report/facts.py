@@ -71,7 +71,6 @@ class RoundFacts:
     number: int
     steps: Mapping[str, StepFacts]
     margins: Floats
-    confidences: Floats
     # By reading of the judge: how right it was on each held-out pair.
     credits: Mapping[str, Floats] = field(default_factory=dict)
     comparisons: Sequence[Comparison] = ()

@@ -23,6 +23,8 @@ EMPTY = np.zeros(0)
 def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
     """All that a report says, from what has been published so far."""
     manifests = _manifests(store, run)
+    seed_measures = manifests.get("rounds/00/evaluate-measures")
+    seed_responses = None if seed_measures is None else read_group(store, seed_measures, "responses")
     rounds: list[RoundFacts] = []
     for number in sorted({manifest.round for step, manifest in manifests.items() if step != "prepare"}):
         mine = {
@@ -30,7 +32,7 @@ def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
             for step, manifest in manifests.items()
             if step != "prepare" and manifest.round == number
         }
-        rounds.append(_round(store, run, number, mine, rounds[0] if rounds else None))
+        rounds.append(_round(store, run, mine, rounds[0] if rounds else None, seed_responses))
     times = [(manifest.started_at, manifest.finished_at) for manifest in manifests.values()]
     return RunFacts(
         name=run.metadata.name,
@@ -54,31 +56,29 @@ def _manifests(store: Store, run: SelfieRun) -> dict[str, Manifest]:
 
 
 def _round(
-    store: Store, run: SelfieRun, number: int, manifests: Mapping[str, Manifest], first: RoundFacts | None
+    store: Store,
+    run: SelfieRun,
+    manifests: Mapping[str, Manifest],
+    first: RoundFacts | None,
+    seed_responses: pa.Table | None,
 ) -> RoundFacts:
+    number = next(iter(manifests.values())).round
     judged = credits_of(_rows(store, manifests, "evaluate-heldout", "pairs"))
     steps = {name: _step(name, manifest, judged) for name, manifest in manifests.items()}
     pairs = _rows(store, manifests, "filter", "pairs")
     responses = _rows(store, manifests, "evaluate-measures", "responses")
-    first_responses = _first_responses(store) if number > 0 else None
     evaluator = run.spec.evaluation.evaluator
     kept = pairs.filter(pairs["kept"]) if pairs is not None else None
     return RoundFacts(
         number=number,
         steps=steps,
         margins=_column(kept, "margin"),
-        confidences=_column(kept, "confidence"),
         credits=judged,
         comparisons=compare(judged, first.credits) if first else (),
         audit=audit_labels(evaluator, kept, _rows(store, manifests, "train", "noise")),
-        quality=rate_responses(evaluator, responses, first_responses),
+        quality=rate_responses(evaluator, responses, seed_responses if number > 0 else None),
         samples=choose_samples(pairs) if pairs is not None else (),
     )
-
-
-def _first_responses(store: Store) -> pa.Table | None:
-    manifest = read_manifest(store, "rounds/00/evaluate-measures")
-    return None if manifest is None else read_group(store, manifest, "responses")
 
 
 def _step(name: str, manifest: Manifest, judged: Mapping[str, Floats]) -> StepFacts:

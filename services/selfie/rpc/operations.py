@@ -15,7 +15,7 @@ import structlog
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
-from selfie.artifacts.manifests import Manifest, ManifestRef, manifest_path, publish, read_manifest
+from selfie.artifacts.manifests import Manifest, publish, read_published
 from selfie.artifacts.operations import (
     OperationRecord,
     create_record,
@@ -134,9 +134,9 @@ class OperationRunner:
         self, name: str, store: Store, *, resume_cancelled: bool = False
     ) -> operations_pb2.Operation:
         run_uri, step, number = parse_operation_name(name)
-        manifest = await asyncio.to_thread(read_manifest, store, step)
-        if manifest is not None:
-            ref = await asyncio.to_thread(_manifest_ref, store, step)
+        published = await asyncio.to_thread(read_published, store, step)
+        if published is not None:
+            manifest, ref = published
             return done_operation(name, ref, manifest)
         record = await asyncio.to_thread(read_record, store, step, number)
         if record is None:
@@ -238,7 +238,3 @@ def _asked_path(step: str, number: int) -> str:
 
 def _cancel_path(step: str, number: int) -> str:
     return f"{step}/a{number}/cancel"
-
-
-def _manifest_ref(store: Store, step: str) -> ManifestRef:
-    return ManifestRef.of(manifest_path(step), store.read(manifest_path(step)))

@@ -69,7 +69,7 @@ def facts(response_of, pair_of) -> RoundFacts:
         "evaluate-measures": sampled(response_of, pair_of),
     }
     steps = {name: StepFacts(name, 1.0, *found) for name, found in figures.items()}
-    return RoundFacts(number=1, steps=steps, margins=np.zeros(0), confidences=np.zeros(0))
+    return RoundFacts(number=1, steps=steps, margins=np.zeros(0))
 
 
 def missing(rows: tuple[Row, ...], facts: RoundFacts) -> set[str]:
