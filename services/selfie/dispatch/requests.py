@@ -1,6 +1,7 @@
 """Requests of the batch methods, made from a SelfieRun."""
 
 from selfie.dispatch.calls import StepCall
+from selfie.runs.lineage import REFERENCE_SCORES
 from selfie.runs.resolving import settings_of
 from selfie.v1 import engine_pb2, filtering_pb2, generation_pb2, scoring_pb2
 
@@ -80,7 +81,8 @@ def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
         reference=call.weights("reference"),
         without_reference=spec.scoring.reference == "none",
         beta=float(spec.scoring.beta),
-        **{"lambda": settings_of(spec, call.step.round).scoring_lambda},
+        # Held-out pairs are judged as the method judges; only self-made labels are doubted by extrapolation.
+        **{"lambda": 0.0 if labelled else settings_of(spec, call.step.round).scoring_lambda},
         normalization=_NORMALIZATIONS[spec.scoring.length_normalization],
         # What is measured is always the judge of the method, whatever labels the rounds.
         judge=_JUDGES[spec.scoring.judge] if training else scoring_pb2.JUDGE_IMPLICIT,
@@ -88,6 +90,7 @@ def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
         measure_divergence=call.step.name == "evaluate-measures",
         random_seed=call.random_seed(),
         shard_rows=PAIRS_PER_SHARD if labelled else max(RESPONSES_PER_SHARD // _samples(call), 1),
+        reference_scores=call.manifest(REFERENCE_SCORES) if REFERENCE_SCORES in call.inputs else None,
     )
 
 

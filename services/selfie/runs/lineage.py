@@ -16,6 +16,9 @@ from selfie.runs.steps import PREPARE, Step
 WEIGHTS: Final = frozenset({"policy", "reference"})
 """Roles of inputs that are weights, and must be pinned by their digest."""
 
+REFERENCE_SCORES: Final = "reference-scores"
+"""Role of an earlier scoring of the same pairs, whose reference log-probabilities still hold."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -56,7 +59,9 @@ def added_rounds(spec: RunSpec, manifests: Mapping[str, ManifestSummary]) -> fro
 def sources_of(
     spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation], added: Collection[int] = ()
 ) -> Mapping[str, Source]:
-    """What the step reads, by role: `prompts`, `samples`, `pairs`, `checkpoint`, `policy`, `reference`.
+    """What the step reads, by role.
+
+    Roles: `prompts`, `samples`, `pairs`, `checkpoint`, `policy`, `reference`, `reference-scores`.
 
     ``added``: rounds that have a `prepare` of their own.
     """
@@ -100,7 +105,11 @@ def _measured(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation])
             return {"prompts": Source(PREPARE.path, "evaluation-prompts")}
         case "evaluate-heldout":
             reference = _judge_reference(spec, step.round, evaluations)
-            return {"pairs": Source(PREPARE.path, "heldout"), "reference": reference}
+            found = {"pairs": Source(PREPARE.path, "heldout"), "reference": reference}
+            if step.round > 0 and reference == _initial(spec):
+                # Round 0 judged the same pairs against the same model.
+                found[REFERENCE_SCORES] = Source(Step(0, step.name).path, "responses")
+            return found
         case "evaluate-measures":
             samples = Source(Step(step.round, "evaluate-samples").path, "samples")
             return {"samples": samples, "reference": _initial(spec)}

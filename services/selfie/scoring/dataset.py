@@ -22,7 +22,8 @@ from selfie.rpc.operation_context import OperationContext
 from selfie.scoring.core import Scorer, check_row
 from selfie.scoring.judged import Fields, Judging, scored_row
 from selfie.scoring.kinds import KINDS, Kind, KindName
-from selfie.scoring.rows import Row, RowScore, Wanted
+from selfie.scoring.known import known_reference, row_key
+from selfie.scoring.rows import PolicyScore, Row, RowScore, Wanted
 from selfie.scoring.worker import Worker
 
 
@@ -38,6 +39,7 @@ class Task:
     judging: Judging
     divergence: bool
     shard_rows: int
+    reference_scores: ManifestRef | None = None
 
 
 def score_dataset(context: OperationContext, task: Task, scorer: Scorer, worker: Worker) -> Manifest:
@@ -63,6 +65,7 @@ class _DatasetScoring:
         self._files: dict[str, list[FileEntry]] = {"responses": [], "pairs": []}
         self._done = 0
         self._total = 0
+        self._known = known_reference(context.store, task.reference_scores, scorer.provenance)
 
     def run(self) -> Manifest:
         store, task = self._context.store, self._task
@@ -98,23 +101,30 @@ class _DatasetScoring:
         self._write("responses", index, scored, SCORED_SCHEMA)
         return scored
 
-    def _score(self, samples: Sequence[Fields], *, ahead: int) -> list[RowScore]:
+    def _score(self, samples: Sequence[Fields], *, ahead: int) -> list[RowScore | PolicyScore]:
         """Scores batch by batch; ``ahead`` are the rows of input that the samples stand for."""
         wanted = Wanted((self._task.judging.lam,), self._task.divergence)
         rows = [self._checked(sample) for sample in samples]
-        scores = [_unscored(wanted)] * len(rows)
+        scores: list[RowScore | PolicyScore] = [_unscored(wanted)] * len(rows)
         present = [index for index, row in enumerate(rows) if row.response_ids]
         computed = 0
         for batch in self._scorer.engine.batches([rows[index] for index in present]):
             indices = [present[place] for place in batch]
-            found = self._worker.start(
-                self._scorer.engine.score, [rows[index] for index in indices], wanted
-            ).result()
+            found = self._worker.start(self._compute, [rows[index] for index in indices], wanted).result()
             for index, score in zip(indices, found, strict=True):
                 scores[index] = score
             computed += len(indices)
             self._context.progress(self._done + ahead * computed // len(rows), self._total)
         return scores
+
+    def _compute(self, rows: Sequence[Row], wanted: Wanted) -> Sequence[RowScore | PolicyScore]:
+        engine = self._scorer.engine
+        known = [self._known.get(row_key(row)) for row in rows]
+        sums = [value for value in known if value is not None]
+        if len(sums) < len(rows):
+            return engine.score(rows, wanted)
+        tokens = engine.policy_tokens(rows)
+        return [PolicyScore(own, reference) for own, reference in zip(tokens, sums, strict=True)]
 
     def _checked(self, sample: Fields) -> Row:
         name, policy = f"{self._task.group}[{sample['prompt_id']}]", self._task.policy_digest
@@ -140,6 +150,7 @@ class _DatasetScoring:
         return self._context.manifest(
             files=(*self._files["responses"], *self._files["pairs"]),
             inputs={
+                **_named("reference-scores", task.reference_scores),
                 "input": task.input.sha256,
                 "policy": provenance.policy_digest,
                 "reference": provenance.reference_digest,
@@ -165,6 +176,10 @@ def _parameters(task: Task) -> dict[str, Any]:
         "randomSeed": judging.random_seed,
         "measureDivergence": task.divergence,
     }
+
+
+def _named(role: str, ref: ManifestRef | None) -> dict[str, str]:
+    return {} if ref is None else {role: ref.sha256}
 
 
 def _refuse_other_weights(task: Task, scorer: Scorer) -> None:

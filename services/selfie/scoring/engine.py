@@ -1,7 +1,7 @@
 """Policy and reference, resident in one process, and the batches that run through them.
 
-Only the backbones run on whole rows. The heads are applied to the positions that predict response
-tokens (position t - 1 predicts token t, so the prompt's last one predicts the first), tile by tile.
+Only the backbones see prompts. The heads are applied to the positions that predict response tokens
+(position t - 1 predicts token t, so the prompt's last one predicts the first), tile by tile.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from selfie.errors import FailedPrecondition
+from selfie.scoring.backbones import backbone_for
 from selfie.scoring.head import Head, Projected, TokenScores, score_tokens, score_tokens_alone
 from selfie.scoring.rows import Floats, Row, RowScore, Wanted
 
@@ -34,7 +35,8 @@ class Checkpoint:
         with torch.no_grad():
             probe = torch.arange(PROBE_TOKENS, device=head.weight.device)[None] % len(head.weight)
             expected = self.model(input_ids=probe, use_cache=False).logits[0]
-            actual = head.logits(self.hidden(probe)[0], slice(None), out=torch.empty_like(expected))
+            hidden = self.model.base_model(input_ids=probe, use_cache=False).last_hidden_state[0]
+            actual = head.logits(hidden, slice(None), out=torch.empty_like(expected))
         if not torch.allclose(actual, expected, rtol=1e-3, atol=1e-3):
             raise FailedPrecondition(
                 "UnsupportedHead",
@@ -43,19 +45,11 @@ class Checkpoint:
             )
         return head
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """Final, normalised hidden states [rows, length, hidden] of ids [rows, length].
-
-        No mask: padding is on the right, where a causal model's earlier positions do not see it.
-        """
-        hidden: Tensor = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        return hidden
-
 
 class PreferenceEngine:
     """Scores rows by a policy against a reference; used by one thread at a time.
 
-    ``token_budget`` bounds the tokens of a batch, padding included; a longer row runs alone.
+    ``token_budget`` bounds the tokens of a batch; a longer row runs alone.
     """
 
     def __init__(self, policy: Checkpoint, reference: Checkpoint, *, token_budget: int = 1024) -> None:
@@ -64,6 +58,8 @@ class PreferenceEngine:
         self._policy = policy
         self._reference = reference
         self._token_budget = token_budget
+        self._device = policy.head.weight.device
+        self._backbone = backbone_for([policy.model, reference.model])
 
     @property
     def policy_digest(self) -> str:
@@ -84,17 +80,14 @@ class PreferenceEngine:
         configs = [c.model.config.get_text_config() for c in (self._policy, self._reference)]
         return min(int(config.max_position_embeddings) for config in configs)
 
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether a prompt is computed once for all its responses."""
+        return self._backbone.shares_prompts
+
     def batches(self, rows: Sequence[Row]) -> list[list[int]]:
-        """Indices of the rows in batches of similar length, the longest first, within the token budget."""
-        batches: list[list[int]] = []
-        longest = 0
-        for index in sorted(range(len(rows)), key=lambda i: -rows[i].tokens):
-            if batches and longest * (len(batches[-1]) + 1) <= self._token_budget:
-                batches[-1].append(index)
-            else:
-                batches.append([index])
-                longest = rows[index].tokens
-        return batches
+        """Indices of the rows in batches that are computed at once, within the token budget."""
+        return self._backbone.batches(rows, self._token_budget)
 
     def score(self, rows: Sequence[Row], wanted: Wanted) -> list[RowScore]:
         """Scores in the order of the rows; identical rows are computed once."""
@@ -106,25 +99,34 @@ class PreferenceEngine:
         return [scores[row] for row in rows]
 
     @torch.no_grad()
+    def policy_tokens(self, rows: Sequence[Row]) -> list[Floats]:
+        """Log-probabilities of each row's response tokens under the policy alone, of one batch."""
+        distinct = list(dict.fromkeys(rows))
+        (policy,) = self._project(distinct, self._policy)
+        logprobs = score_tokens_alone(policy, self._targets(distinct))
+        parts = torch.split(logprobs, [len(row.response_ids) for row in distinct])
+        found = {row: _finite(part) for row, part in zip(distinct, parts, strict=True)}
+        return [found[row] for row in rows]
+
+    @torch.no_grad()
     def _score_batch(self, rows: Sequence[Row], wanted: Wanted) -> Iterator[RowScore]:
-        device = self._policy.head.weight.device
-        ids = _padded(rows).to(device)
-        positions = _scored_positions(rows, width=ids.shape[1]).to(device)
-        targets = torch.tensor([token for row in rows for token in row.response_ids], device=device)
-        policy = self._project(self._policy, ids, positions)
+        targets = self._targets(rows)
         if self.policy_digest == self.reference_digest:
+            (policy,) = self._project(rows, self._policy)
             scores = _undiverged(score_tokens_alone(policy, targets), wanted)
         else:
-            reference = self._project(self._reference, ids, positions)
+            policy, reference = self._project(rows, self._policy, self._reference)
             scores = score_tokens(
                 policy, reference, targets, lambdas=wanted.lambdas, divergence=wanted.divergence
             )
         return _by_row(rows, scores)
 
-    @staticmethod
-    def _project(checkpoint: Checkpoint, ids: Tensor, positions: Tensor) -> Projected:
-        hidden = checkpoint.hidden(ids)
-        return Projected(checkpoint.head, hidden.reshape(-1, hidden.shape[-1])[positions])
+    def _targets(self, rows: Sequence[Row]) -> Tensor:
+        return torch.tensor([token for row in rows for token in row.response_ids], device=self._device)
+
+    def _project(self, rows: Sequence[Row], *checkpoints: Checkpoint) -> list[Projected]:
+        states = self._backbone.states([checkpoint.model for checkpoint in checkpoints], rows)
+        return [Projected(c.head, hidden) for c, hidden in zip(checkpoints, states, strict=True)]
 
 
 def _refuse_reduced_precision(*models: PreTrainedModel) -> None:
@@ -150,21 +152,6 @@ def _refuse_unlike(policy: Checkpoint, reference: Checkpoint) -> None:
             "AttentionMismatch",
             f"policy runs {kernels[0]} attention, reference {kernels[1]}; load both with one",
         )
-
-
-def _padded(rows: Sequence[Row]) -> Tensor:
-    """Ids [rows, longest], padded on the right with 0, which no scored position sees."""
-    ids = [torch.tensor(row.prompt_ids + row.response_ids) for row in rows]
-    return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
-
-
-def _scored_positions(rows: Sequence[Row], *, width: int) -> Tensor:
-    """Positions in the flattened batch that predict response tokens, row by row."""
-    spans = []
-    for index, row in enumerate(rows):
-        first = index * width + len(row.prompt_ids) - 1
-        spans.append(torch.arange(first, first + len(row.response_ids)))
-    return torch.cat(spans)
 
 
 def _undiverged(logprobs: Tensor, wanted: Wanted) -> TokenScores:

@@ -112,7 +112,8 @@ class _Reduction:
         self.lambdas = lambdas
         self.policy = _Normaliser(tokens, device)
         self.reference = _Normaliser(tokens, device)
-        self.mixed = [_Normaliser(tokens, device) for _ in lambdas]
+        # Without extrapolation the extrapolated model is the policy, whose normaliser is there already.
+        self.mixed = [_Normaliser(tokens, device) if lam else self.policy for lam in lambdas]
         self.mean_gap = torch.zeros(tokens, dtype=torch.float64, device=device) if divergence else None
 
     def add(self, policy: Tensor, reference: Tensor, rows: slice, *, scratch: Tensor) -> None:
@@ -124,6 +125,8 @@ class _Reduction:
             weighted = scratch.mul_(gap).sum(dim=1).double()
             self.mean_gap[rows] = self.mean_gap[rows] * old + weighted * new
         for lam, normaliser in zip(self.lambdas, self.mixed, strict=True):
+            if not lam:
+                continue
             normaliser.add(torch.add(policy, gap, alpha=lam, out=scratch), rows, scratch=scratch)
 
     def log_z(self) -> Tensor:

@@ -20,7 +20,7 @@ from selfie.method.rewards import confidence, preference_probability
 from selfie.scoring.core import Provenance
 from selfie.scoring.precision import error_bound
 from selfie.scoring.rewards import RewardRule
-from selfie.scoring.rows import RowScore
+from selfie.scoring.rows import PolicyScore, RowScore
 
 Fields = Mapping[str, Any]
 
@@ -40,7 +40,9 @@ class Judging:
     random_seed: int
 
 
-def scored_row(sample: Fields, score: RowScore, judging: Judging, provenance: Provenance) -> Fields:
+def scored_row(
+    sample: Fields, score: RowScore | PolicyScore, judging: Judging, provenance: Provenance
+) -> Fields:
     """A sampled response with its scores, by SCORED_SCHEMA."""
     policy, reference, tokens = score.policy_logprob, score.reference_logprob, score.tokens
     return {

@@ -74,7 +74,14 @@ def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
         judging=judging,
         divergence=request.measure_divergence,
         shard_rows=request.shard_rows,
+        reference_scores=_reference_scores(request),
     )
+
+
+def _reference_scores(request: scoring_pb2.ScoreDatasetRequest) -> ManifestRef | None:
+    if not request.HasField("reference_scores"):
+        return None
+    return ManifestRef(path=request.reference_scores.path, sha256=request.reference_scores.sha256)
 
 
 def provenance_message(provenance: Provenance) -> scoring_pb2.Provenance:

@@ -65,6 +65,27 @@ class RowScore:
         return float(value)
 
 
+@dataclass(frozen=True)
+class PolicyScore:
+    """Scores of a row whose reference was scored before: its sum is taken over, in nats."""
+
+    policy_tokens: Floats
+    reference_logprob: float
+    divergence: None = None
+
+    @property
+    def tokens(self) -> int:
+        return len(self.policy_tokens)
+
+    @cached_property
+    def policy_logprob(self) -> float:
+        return float(self.policy_tokens.sum())
+
+    def extrapolated_logprob(self, _index: int, _lam: float) -> float:
+        """The policy's own: without the reference's distributions there is nothing to extrapolate by."""
+        return self.policy_logprob
+
+
 class Engine(Protocol):
     """Scores rows with a resident policy and reference; one caller at a time."""
 
@@ -86,4 +107,8 @@ class Engine(Protocol):
 
     def score(self, rows: Sequence[Row], wanted: Wanted) -> list[RowScore]:
         """Scores in the order of the rows."""
+        ...
+
+    def policy_tokens(self, rows: Sequence[Row]) -> list[Floats]:
+        """Log-probabilities of each row's response tokens under the policy alone."""
         ...

@@ -26,7 +26,7 @@ class ScoringSettings(ServerSettings):
     verify_weights: bool = Field(True, description="Compute the digests of the weights before they judge.")
     device: str = Field("cpu", description="Device of both models, for example cpu or cuda:0.")
     token_budget: int = Field(
-        1024, ge=1, description="Tokens computed at once, padding included; a longer response runs alone."
+        1024, ge=1, description="Tokens computed at once; a prompt with a longer response runs alone."
     )
     max_waiting_calls: int = Field(
         64, ge=1, description="Calls that may wait or run; beyond that they are refused as overload."

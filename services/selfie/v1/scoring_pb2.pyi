@@ -542,6 +542,7 @@ class ScoreDatasetRequest(_message.Message):
     MEASURE_DIVERGENCE_FIELD_NUMBER: _builtins.int
     RANDOM_SEED_FIELD_NUMBER: _builtins.int
     WITHOUT_REFERENCE_FIELD_NUMBER: _builtins.int
+    REFERENCE_SCORES_FIELD_NUMBER: _builtins.int
     SHARD_ROWS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID4; starting a known attempt again returns the operation that exists."""
@@ -567,6 +568,13 @@ class ScoreDatasetRequest(_message.Message):
     def policy(self) -> _artifacts_pb2.Weights: ...
     @_builtins.property
     def reference(self) -> _artifacts_pb2.Weights: ...
+    @_builtins.property
+    def reference_scores(self) -> _artifacts_pb2.ManifestRef:
+        """An earlier scoring of the same rows against the same reference: its
+        reference log-probabilities are taken over instead of computed again. Only
+        for `lambda` 0 without divergence, which need no more than these sums.
+        """
+
     def __init__(
         self,
         *,
@@ -584,11 +592,12 @@ class ScoreDatasetRequest(_message.Message):
         measure_divergence: _builtins.bool = ...,
         random_seed: _builtins.int = ...,
         without_reference: _builtins.bool = ...,
+        reference_scores: _artifacts_pb2.ManifestRef | None = ...,
         shard_rows: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "input", b"input", "policy", b"policy", "reference", b"reference"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "input", b"input", "policy", b"policy", "reference", b"reference", "reference_scores", b"reference_scores"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "random_seed", b"random_seed", "reference", b"reference", "request_id", b"request_id", "shard_rows", b"shard_rows", "without_reference", b"without_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "random_seed", b"random_seed", "reference", b"reference", "reference_scores", b"reference_scores", "request_id", b"request_id", "shard_rows", b"shard_rows", "without_reference", b"without_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

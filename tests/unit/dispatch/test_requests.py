@@ -105,6 +105,16 @@ def test_the_second_confidence_is_extrapolated_as_the_round_says(make_call, roun
     assert getattr(request, "lambda") == strength
 
 
+def test_held_out_pairs_take_over_the_references_numbers_of_round_0(make_call):
+    later = requests.score_dataset(make_call("rounds/02/evaluate-heldout"))
+    assert later.reference_scores.path == "rounds/00/evaluate-heldout/manifest.json"
+    assert getattr(later, "lambda") == 0
+    for step, extra in (("rounds/00/evaluate-heldout", ""), ("rounds/02/score", "")):
+        assert not requests.score_dataset(make_call(step, extra=extra)).HasField("reference_scores")
+    moving = make_call("rounds/02/evaluate-heldout", extra="scoring: {reference: previous}")
+    assert not requests.score_dataset(moving).HasField("reference_scores")
+
+
 def test_a_judge_without_a_reference_still_holds_one_to_measure_against(make_call):
     request = requests.score_dataset(make_call("rounds/01/score", extra="scoring: {reference: none}"))
     assert request.without_reference

@@ -295,7 +295,7 @@ class World:
 
     def _groups(self, step: Step) -> frozenset[str]:
         if step.name != "prepare":
-            return frozenset({"samples", "pairs", "checkpoint"})
+            return frozenset({"samples", "responses", "pairs", "checkpoint"})
         rounds = range(1, len(self.spec.rounds) + 1) if step.round == 0 else [step.round]
         first = {"model", "reference", "seed", "heldout", "evaluation-prompts"} if step.round == 0 else set()
         return frozenset({f"prompts-round-{number:02d}" for number in rounds} | first)

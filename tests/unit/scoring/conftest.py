@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from selfie.scoring.rows import Row, RowScore, Wanted
+from selfie.scoring.rows import Floats, Row, RowScore, Wanted
 
 POLICY, REFERENCE = "a" * 64, "b" * 64
 
@@ -24,6 +24,7 @@ class SimpleEngine:
 
     def __init__(self) -> None:
         self.calls: list[list[Row]] = []
+        self.policy_calls: list[list[Row]] = []
         self.before_call: Callable[[], None] = lambda: None
 
     def batches(self, rows: Sequence[Row]) -> list[list[int]]:
@@ -33,6 +34,10 @@ class SimpleEngine:
         self.before_call()
         self.calls.append(list(rows))
         return [self._score(np.array(row.response_ids, dtype=float), wanted) for row in rows]
+
+    def policy_tokens(self, rows: Sequence[Row]) -> list[Floats]:
+        self.policy_calls.append(list(rows))
+        return [-np.array(row.response_ids, dtype=float) / 100 for row in rows]
 
     @staticmethod
     def _score(ids: np.ndarray, wanted: Wanted) -> RowScore:

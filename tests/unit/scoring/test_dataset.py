@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from selfie.artifacts.manifests import Manifest, ManifestRef, publish
+from selfie.artifacts.manifests import Manifest, ManifestRef, publish, read_ref
 from selfie.artifacts.rows import PREFERENCE_SCHEMA, SAMPLE_SCHEMA
 from selfie.artifacts.shards import read_group, write_shard
 from selfie.artifacts.store import Store, open_store
@@ -102,12 +102,14 @@ def score(context_of, engine, tokenizer: ChatTokenizer, worker: Worker) -> Calla
 def put(store: Store, context_of) -> Callable[..., ManifestRef]:
     """Publishes rows as a step's input, in shards of three rows."""
 
-    def publish_rows(rows: list[dict], schema: pa.Schema = SAMPLE_SCHEMA) -> ManifestRef:
+    def publish_rows(
+        rows: list[dict], schema: pa.Schema = SAMPLE_SCHEMA, step: str = "rounds/01/generate"
+    ) -> ManifestRef:
         shards = [rows[start : start + 3] for start in range(0, len(rows), 3)] or [[]]
         files = tuple(
             write_shard(
                 store,
-                f"in/{index}.parquet",
+                f"{step}/{index}.parquet",
                 pa.Table.from_pylist(shard, schema=schema),
                 schema=schema,
                 group="rows",
@@ -115,7 +117,7 @@ def put(store: Store, context_of) -> Callable[..., ManifestRef]:
             )
             for index, shard in enumerate(shards)
         )
-        return publish(store, context_of("g", "rounds/01/generate").manifest(files=files))
+        return publish(store, context_of("g", step).manifest(files=files))
 
     return publish_rows
 
@@ -190,6 +192,56 @@ def test_finished_work_done_again_computes_nothing_and_finds_the_same(put, score
     again = score(task(source))
     assert len(engine.calls) == computed
     assert (again.files, again.counts, again.measures) == (first.files, first.counts, first.measures)
+
+
+@pytest.fixture
+def heldout(put) -> ManifestRef:
+    return put([preference(number) for number in range(4)], PREFERENCE_SCHEMA)
+
+
+@pytest.fixture
+def before(store: Store, heldout: ManifestRef, score, context_of) -> ManifestRef:
+    """An earlier scoring of the held-out pairs."""
+    manifest = score(task(heldout, kind="preferences", lam=0.0), context_of("w0", "rounds/00/evaluate"))
+    return publish(store, manifest)
+
+
+def test_what_the_reference_said_before_is_not_computed_again(
+    store: Store, heldout, before, score, engine, context_of
+):
+    engine.calls.clear()
+    asked = task(heldout, kind="preferences", lam=0.0, reference_scores=before)
+    manifest = score(asked, context_of("w1", "rounds/01/evaluate"))
+    assert engine.calls == []
+    assert sum(map(len, engine.policy_calls)) == 8
+    earlier = read_ref(store, before)
+    for group in ("responses", "pairs"):
+        assert read_group(store, manifest, group).equals(read_group(store, earlier, group))
+    assert manifest.measures == earlier.measures
+    assert manifest.inputs["reference-scores"] == before.sha256
+
+
+def test_numbers_of_another_reference_are_not_taken_over(heldout, before, score, engine, context_of):
+    engine.reference_digest = "c" * 64
+    engine.calls.clear()
+    asked = task(
+        heldout,
+        kind="preferences",
+        lam=0.0,
+        reference_scores=before,
+        reference_digest=engine.reference_digest,
+    )
+    score(asked, context_of("w1", "rounds/01/evaluate"))
+    assert engine.policy_calls == []
+    assert sum(map(len, engine.calls)) == 8
+
+
+def test_a_row_that_was_not_scored_before_is_computed_in_full(put, before, score, engine, context_of):
+    engine.calls.clear()
+    more = put([preference(number) for number in range(6)], PREFERENCE_SCHEMA, step="rounds/02/generate")
+    asked = task(more, kind="preferences", lam=0.0, reference_scores=before)
+    score(asked, context_of("w1", "rounds/01/evaluate"))
+    assert {row.prompt_ids[-1] - 3 for call in engine.calls for row in call} == {4, 5}
 
 
 def test_labelled_pairs_measure_the_judge(store: Store, put, score):

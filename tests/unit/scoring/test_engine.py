@@ -103,16 +103,13 @@ def test_equal_rows_get_one_score(engine: PreferenceEngine, rows: list[Row]):
     assert first is not second
 
 
-def test_batches_hold_every_row_once_within_the_budget_and_the_longest_first(
-    engine: PreferenceEngine, rows: list[Row]
-):
-    batches = engine.batches(rows)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(rows)))
-    longest = [max(rows[index].tokens for index in batch) for batch in batches]
-    assert longest == sorted(longest, reverse=True)
-    assert all(len(b) == 1 or width * len(b) <= 100 for b, width in zip(batches, longest, strict=True))
-    assert max(len(batch) for batch in batches) > 1
-    assert engine.batches([]) == []
+def test_responses_to_one_prompt_share_its_computation(engine: PreferenceEngine, rows: list[Row]):
+    assert engine.shares_prompts
+    siblings = [Row(rows[1].prompt_ids, row.response_ids) for row in rows[:3]]
+    assert engine.batches(siblings) == [[0, 1, 2]]
+    for row, score in zip(siblings, engine.score(siblings, WANTED), strict=True):
+        (alone,) = engine.score([row], WANTED)
+        assert score.policy_logprob == pytest.approx(alone.policy_logprob, abs=error_bound(score.tokens))
 
 
 def test_the_same_weights_give_no_reward_and_run_once(reference: PreTrainedModel, rows: list[Row]):
