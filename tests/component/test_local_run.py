@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,14 @@ def wait_for(path: Path, process: subprocess.Popen[str], *, seconds: float) -> N
 
 
 def alive_below(folder: Path) -> list[str]:
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if str(folder) in line and "selfie." in line]
+    """Processes whose output goes to a file of the run."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            output = (process / "fd/1").readlink()
+            if output.is_relative_to(folder):
+                found.append(f"{process.name} {(process / 'comm').read_text().strip()} {output}")
+    return found
 
 
 def manifests(store: Store) -> dict[str, bytes]:
@@ -108,6 +115,7 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
 
     first = start(run_file, artifacts)
     wait_for(root / "rounds/00/seed/manifest.json", first, seconds=180)
+    assert alive_below(root)
     first.send_signal(signal.SIGINT)
     output, errors = first.communicate(timeout=60)
     assert first.returncode == 130, errors

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,8 +15,9 @@ import grpc
 import pytest
 
 from selfie.artifacts.store import open_store
+from selfie.processes.births import process_birth
 from selfie.rpc.server import RunningServer
-from selfie.training.local import LocalProcesses, process_birth
+from selfie.training.local import LocalProcesses
 from selfie.training.records import ProcessId, read_record
 from selfie.training.servicer import training_service
 from selfie.training.settings import TrainingSettings
@@ -67,8 +67,9 @@ write(root / attempt["step"] / "manifest.json", {"schemaVersion": 1, "runUid": a
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "program.py").write_text(PROGRAM)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "toy_program.py").write_text(PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return tmp_path / "runs" / "run"
 
 
@@ -83,10 +84,8 @@ def controller(tmp_path: Path, root: Path) -> Controller:
             drain_seconds=0,
             **({"grace_seconds": 5.0} | changes),
         )
-        program = (sys.executable, "-S", str(tmp_path / "program.py"))
-        server = RunningServer(
-            settings, training_service(settings, dict.fromkeys(("train", "prepare"), program))
-        )
+        modules = dict.fromkeys(("train", "prepare"), "toy_program")
+        server = RunningServer(settings, training_service(settings, modules))
         await server.start()
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
         try:

@@ -25,8 +25,9 @@ GRPC_SERVICES = {
 class Launches:
     """Makes launches for one run; the engine keeps one address for the whole of it."""
 
-    def __init__(self, local: LocalRun) -> None:
+    def __init__(self, local: LocalRun, nursery: Path) -> None:
         self._local = local
+        self._nursery = str(nursery)
         self._engine_port = _free_port()
         self._roots = ("--artifact-roots", f'["{local.uri}"]')
 
@@ -43,7 +44,7 @@ class Launches:
                 GENERATION, *self._roots, "--engine-address", f"127.0.0.1:{self._engine_port}"
             ),
             FILTERING: self._launch(FILTERING, *self._roots),
-            TRAINING: self._launch(TRAINING, *self._roots, "--state-dir", state),
+            TRAINING: self._launch(TRAINING, *self._roots, "--state-dir", state, "--nursery", self._nursery),
         }
 
     def own(self, wanted: Mapping[str, ServiceWanted]) -> dict[str, Launch]:
@@ -61,7 +62,7 @@ class Launches:
         return launches
 
     def _launch(self, name: str, *arguments: str) -> Launch:
-        return Launch(f"selfie.{name}", GRPC_SERVICES[name], arguments)
+        return Launch(f"selfie.{name}", GRPC_SERVICES[name], arguments, slow=name in (ENGINE, SCORING))
 
     def _weights(self, entry: Input) -> Path:
         cached = self.cache / "weights" / _digest(entry)

@@ -7,9 +7,7 @@ somebody looks.
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,30 +16,42 @@ from pathlib import Path
 import grpc
 import structlog
 
+from selfie.processes.births import Born
+from selfie.processes.spawning import Interpreter, Order, Parent
 from selfie.rpc.channels import connect, is_ready
 
 log = structlog.get_logger()
 
-# Without these glibc returns every large temporary to the kernel, and page faults dominate.
-# A busy machine takes a processor away now and then; threads that spin for it make that worse.
-THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
-ALLOCATOR = {
+ENVIRONMENT = {
+    # Without these glibc returns every large temporary to the kernel, and page faults dominate.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 34),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
     "MALLOC_TOP_PAD_": str(1 << 26),
     "MALLOC_ARENA_MAX": "4",
+    # A busy machine takes a processor away now and then; threads that spin for it make that worse.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+    # Progress bars are made for terminals; these are read when the libraries are imported.
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+"""What every service of a run on this machine is started with."""
+
 LOG_TAIL_LINES = 12
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start a service; two equal launches are the same process."""
+    """How to start a service; two equal launches are the same process.
+
+    ``slow``: it imports what takes long, and is started by the nursery where there is one.
+    """
 
     module: str
     grpc_service: str
     arguments: tuple[str, ...]
+    slow: bool = False
 
 
 @dataclass
@@ -50,7 +60,7 @@ class ServiceProcess:
 
     name: str
     launch: Launch
-    process: subprocess.Popen[bytes]
+    process: Born
     port_file: Path
     log_file: Path
     channel: grpc.aio.Channel | None = field(default=None)
@@ -73,10 +83,15 @@ class Processes:
 
     Logs and port files go below ``directory``. A service that ends by itself is started again,
     at most ``max_restarts`` times for one launch; one that is to end is killed after ``grace_s`` seconds.
+    ``nursery`` starts the services that are slow to import.
     """
 
-    def __init__(self, directory: Path, *, max_restarts: int = 3, grace_s: float = 20) -> None:
+    def __init__(
+        self, directory: Path, *, nursery: Parent | None = None, max_restarts: int = 3, grace_s: float = 20
+    ) -> None:
         self._directory = directory
+        self._interpreter = Interpreter(ENVIRONMENT)
+        self._nursery = nursery or self._interpreter
         self._grace_s = grace_s
         self._max_restarts = max_restarts
         self._running: dict[str, ServiceProcess] = {}
@@ -89,27 +104,27 @@ class Processes:
         for name, current in list(self._running.items()):
             if wanted.get(name) != current.launch:
                 await self._stop(name)
-        self._stopping = [child for child in self._stopping if child.process.poll() is None]
+        self._stopping = [child for child in self._stopping if child.process.is_alive]
         for late in self._stopping:
             if time.monotonic() > late.stop_by:
-                late.process.kill()
+                late.process.send(signal.SIGKILL)
         if self._stopping:
             return
         for name, launch in wanted.items():
             child = self._running.get(name)
-            if child is None or (child.process.poll() is not None and self._may_restart(name, launch)):
+            if child is None or (not child.process.is_alive and self._may_restart(name, launch)):
                 await self._close_channel(name)
-                self._start(name, launch)
+                self._running[name] = await asyncio.to_thread(self._start, name, launch)
 
     def names(self) -> list[str]:
         """Services that have a process, stopping ones among them."""
-        stopping = [child for child in self._stopping if child.process.poll() is None]
+        stopping = [child for child in self._stopping if child.process.is_alive]
         return sorted({*self._running, *(child.name for child in stopping)})
 
     async def channel(self, name: str) -> grpc.aio.Channel | None:
         """A channel to the service, or None unless it says that it is ready."""
         child = self._running.get(name)
-        if child is None or child.process.poll() is not None:
+        if child is None or not child.process.is_alive:
             return None
         if child.channel is None:
             if (address := child.address()) is None:
@@ -120,7 +135,7 @@ class Processes:
     def failure(self, name: str) -> str | None:
         """Why a wanted service is given up on, with its log's last lines; None while it is not."""
         child = self._running.get(name)
-        if child is None or child.process.poll() is None:
+        if child is None or child.process.is_alive:
             return None
         if self._restarts.get((name, child.launch), 0) < self._max_restarts:
             return None
@@ -130,32 +145,22 @@ class Processes:
         """Ends all of them: SIGTERM, and SIGKILL when their time is over."""
         for name in list(self._running):
             await self._stop(name)
-        try:
-            async with asyncio.timeout(self._grace_s):
-                while any(child.process.poll() is None for child in self._stopping):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            for child in self._stopping:
-                child.process.kill()
-                child.process.wait()
+        kill_at = time.monotonic() + self._grace_s
+        while late := [child for child in self._stopping if child.process.is_alive]:
+            for child in late:
+                if time.monotonic() > kill_at:
+                    child.process.send(signal.SIGKILL)
+            await asyncio.sleep(0.05)
 
-    def _start(self, name: str, launch: Launch) -> None:
+    def _start(self, name: str, launch: Launch) -> ServiceProcess:
         port_file = self._directory / f"{name}.port.json"
         port_file.unlink(missing_ok=True)
         log_file = self._directory / f"{name}.log"
-        own = ("--port-file", str(port_file), "--parent-pid", str(os.getpid()))
-        with log_file.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", launch.module, *launch.arguments, *own],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **ALLOCATOR, **THREADS, **OFFLINE},
-                # Ctrl-C is for this process alone; it tells the others in order.
-                start_new_session=True,
-            )
+        spawner = self._nursery if launch.slow else self._interpreter
+        own = ("--port-file", str(port_file), "--parent-pid", str(spawner.parent_pid()))
+        process = spawner.spawn(Order(launch.module, (*launch.arguments, *own), log_file))
         log.debug("started", process=name, pid=process.pid)
-        self._running[name] = ServiceProcess(name, launch, process, port_file, log_file)
+        return ServiceProcess(name, launch, process, port_file, log_file)
 
     def _may_restart(self, name: str, launch: Launch) -> bool:
         count = self._restarts.get((name, launch), 0)
@@ -168,8 +173,7 @@ class Processes:
     async def _stop(self, name: str) -> None:
         await self._close_channel(name)
         child = self._running.pop(name)
-        if child.process.poll() is None:
-            child.process.terminate()
+        child.process.send(signal.SIGTERM)
         child.stop_by = time.monotonic() + self._grace_s
         self._stopping.append(child)
 

@@ -5,16 +5,28 @@ import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from selfie.errors import Unavailable
+from selfie.local.launches import Launches
 from selfie.local.places import LocalRun
-from selfie.local.processes import Processes
+from selfie.local.processes import ENVIRONMENT, Processes
 from selfie.local.world import LocalWorld
+from selfie.processes.spawning import OwnNursery
 from selfie.runs.observed import Observed
 from selfie.runs.plan import plan
 from selfie.runs.status import RunStatus
 
 LOOK_EVERY_S = 0.5
+SLOW_IMPORTS = (
+    "selfie.engine.loading",
+    "selfie.engine.servicer",
+    "selfie.scoring.loading",
+    "selfie.scoring.servicer",
+    "selfie.training.trainer.program",
+    "transformers.models.llama.modeling_llama",
+)
+"""What engine, scorer and trainer import, and which architecture most models here are of."""
 
 Watcher = Callable[[RunStatus, Observed], None]
 
@@ -26,29 +38,40 @@ async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> Run
     a status that is not terminal: the same call goes on from there. Raises `Unavailable` when a
     service cannot be kept running.
     """
+    # A socket's path may have 108 bytes, which a run's own directory often exceeds.
+    with TemporaryDirectory(prefix="selfie-") as directory:
+        nursery = OwnNursery(Path(directory), SLOW_IMPORTS, {**ENVIRONMENT, "HF_HUB_OFFLINE": "1"})
+        processes = Processes(local.scratch / "services", nursery=nursery)
+        world = LocalWorld(local, processes, Launches(local, nursery.address), model_cache)
+        try:
+            return await _until_it_ends(world, local, watch, warm_up=nursery.start)
+        finally:
+            await processes.close()
+            nursery.close()
+
+
+async def _until_it_ends(
+    world: LocalWorld, local: LocalRun, watch: Watcher, *, warm_up: Callable[[], object]
+) -> RunStatus:
     status = local.read_status()
     stopped = _stop_event()
-    processes = Processes(local.scratch / "services")
-    world = LocalWorld(local, processes, model_cache)
-    try:
-        while not stopped.is_set():
-            observed = await world.observe(status)
-            decided = plan(local.run.spec, status, observed, datetime.now(UTC))
-            if decided.status != status:
-                await asyncio.to_thread(local.write_status, decided.status)
-            status = decided.status
-            watch(status, observed)
-            if status.is_terminal and not decided.actions:
-                break
-            if decided.services is not None:
-                await world.reconcile(decided.services)
-            for action in decided.actions:
-                await world.act(action)
-            if (failure := world.failure()) is not None:
-                raise Unavailable(failure)
-            await _sleep(stopped, min(decided.requeue_after_s or LOOK_EVERY_S, LOOK_EVERY_S))
-    finally:
-        await processes.close()
+    while not stopped.is_set():
+        observed = await world.observe(status)
+        decided = plan(local.run.spec, status, observed, datetime.now(UTC))
+        if decided.status != status:
+            await asyncio.to_thread(local.write_status, decided.status)
+        status = decided.status
+        watch(status, observed)
+        if status.is_terminal and not decided.actions:
+            break
+        if decided.services is not None:
+            warm_up()
+            await world.reconcile(decided.services)
+        for action in decided.actions:
+            await world.act(action)
+        if (failure := world.failure()) is not None:
+            raise Unavailable(failure)
+        await _sleep(stopped, min(decided.requeue_after_s or LOOK_EVERY_S, LOOK_EVERY_S))
     return status
 
 

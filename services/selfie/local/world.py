@@ -36,10 +36,10 @@ GROUPS_OF_WEIGHTS = frozenset({"model", "reference", "checkpoint"})
 class LocalWorld:
     """Observes and acts for one run with processes of this machine."""
 
-    def __init__(self, local: LocalRun, processes: Processes, model_cache: Path) -> None:
+    def __init__(self, local: LocalRun, processes: Processes, launches: Launches, model_cache: Path) -> None:
         self._local = local
         self._processes = processes
-        self._launches = Launches(local)
+        self._launches = launches
         self._model_cache = model_cache
         self._manifests: dict[str, ManifestSummary] = {}
         self._refused: dict[tuple[Step, int], WorkObserved] = {}

@@ -11,23 +11,23 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selfie.artifacts.programs import Attempt
 from selfie.artifacts.store import Store
 from selfie.errors import NotFound, Unavailable
+from selfie.processes.births import Born
+from selfie.processes.spawning import Interpreter, Order, Spawner
 from selfie.training.records import JobRecord, ProcessId, ProgramName
 
-COMMANDS: Mapping[ProgramName, Sequence[str]] = {
-    "prepare": (sys.executable, "-m", "selfie.prepare"),
-    "train": (sys.executable, "-m", "selfie.training.trainer"),
-    "publish": (sys.executable, "-m", "selfie.publish"),
+MODULES: Mapping[ProgramName, str] = {
+    "prepare": "selfie.prepare",
+    "train": "selfie.training.trainer",
+    "publish": "selfie.publish",
 }
 LOG_FILE = "log.txt"
 _POLL_SECONDS = 0.05
@@ -56,11 +56,14 @@ class LocalProcesses:
         *,
         scratch: Path,
         grace_seconds: float = 20,
-        commands: Mapping[ProgramName, Sequence[str]] = COMMANDS,
+        modules: Mapping[ProgramName, str] = MODULES,
+        nursery: Spawner | None = None,
     ) -> None:
         self._scratch = scratch
         self._grace_seconds = grace_seconds
-        self._commands = commands
+        self._modules = modules
+        self._interpreter = Interpreter()
+        self._nursery = nursery or self._interpreter
 
     @contextmanager
     def exclusive(self, attempt: Attempt) -> Iterator[None]:
@@ -77,28 +80,23 @@ class LocalProcesses:
         parameters.write_text(json.dumps(record.parameters))
         log = self._log(store, attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                [*self._commands[record.program], "--parameters", str(parameters)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**_ENVIRONMENT, **_offline(record.program), **os.environ},
-            )
-        # Read before anybody waits for the child: until then its number is not given to another process.
-        birth = process_birth(child.pid) or "ended at once"
-        threading.Thread(target=self._see_off, args=(store, attempt, child), daemon=True).start()
-        return ProcessId(pid=child.pid, birth=birth)
+        arguments = ("--parameters", str(parameters))
+        order = Order(self._modules[record.program], arguments, log, _environment(record.program))
+        # The nursery imports offline, and `prepare` is the one that fetches.
+        spawner = self._nursery if record.program == "train" else self._interpreter
+        born = spawner.spawn(order)
+        threading.Thread(target=self._see_off, args=(store, attempt, born), daemon=True).start()
+        return ProcessId(pid=born.pid, birth=born.birth)
 
     def is_alive(self, process: ProcessId) -> bool:
         """Whether this very process is still at work, whoever started it."""
-        return process_birth(process.pid) == process.birth
+        return Born(process.pid, process.birth).is_alive
 
     def terminate(self, process: ProcessId) -> None:
         """Ends the process and all that it has started: asks first, and insists after the grace time."""
         for signum in (signal.SIGTERM, signal.SIGKILL):
-            if self._signal(process, signum) and not self._outlives(process, self._grace_seconds):
+            born = Born(process.pid, process.birth)
+            if born.send(signum) and not _outlives(born, self._grace_seconds):
                 break
 
     def log_tail(self, store: Store, attempt: Attempt, lines: int) -> str:
@@ -110,27 +108,14 @@ class LocalProcesses:
             return ""
         return "\n".join(data.decode(errors="replace").splitlines()[-lines:])
 
-    def _see_off(self, store: Store, attempt: Attempt, child: subprocess.Popen[bytes]) -> None:
-        child.wait()
-        log = self._log(store, attempt)
-        if store.local_path(LOG_FILE) is None:
-            with suppress(Unavailable):  # the log stays on this machine, where `log_tail` finds it
-                store.upload(log, f"{attempt.path}/{LOG_FILE}", keep_source=True)
-
-    def _signal(self, process: ProcessId, signum: signal.Signals) -> bool:
-        if not self.is_alive(process):
-            return False
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signum)
-        return True
-
-    def _outlives(self, process: ProcessId, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while self.is_alive(process):
-            if time.monotonic() > deadline:
-                return True
+    def _see_off(self, store: Store, attempt: Attempt, born: Born) -> None:
+        """Keeps the log of a process that has ended where every controller can read it."""
+        if store.local_path(LOG_FILE) is not None:
+            return
+        while born.is_alive:
             time.sleep(_POLL_SECONDS)
-        return False
+        with suppress(Unavailable):  # the log stays on this machine, where `log_tail` finds it
+            store.upload(self._log(store, attempt), f"{attempt.path}/{LOG_FILE}", keep_source=True)
 
     def _log(self, store: Store, attempt: Attempt) -> Path:
         return store.local_path(f"{attempt.path}/{LOG_FILE}") or self._place(attempt, LOG_FILE)
@@ -143,18 +128,18 @@ class LocalProcesses:
         return directory / name
 
 
-def _offline(program: ProgramName) -> Mapping[str, str]:
-    """After prepare nothing is fetched from outside, so nothing may be asked for there."""
-    return {} if program == "prepare" else {"HF_HUB_OFFLINE": "1"}
+def _environment(program: ProgramName) -> Mapping[str, str]:
+    """What is not set already; after `prepare` nothing is fetched, so nothing may be asked for outside."""
+    wanted = {**_ENVIRONMENT, **({} if program == "prepare" else {"HF_HUB_OFFLINE": "1"})}
+    return {
+        name: value for name, value in wanted.items() if name not in os.environ or name == "HF_HUB_OFFLINE"
+    }
 
 
-def process_birth(pid: int) -> str | None:
-    """When the process was born, as boot and clock ticks since; None if it has ended."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The name, in brackets, may hold anything; the state and the 22nd field come after it.
-    fields = status.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else f"{boot}/{fields[19]}"
+def _outlives(born: Born, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while born.is_alive:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(_POLL_SECONDS)
+    return False

@@ -2,18 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
 
 from selfie.artifacts.programs import Attempt
 from selfie.errors import InvalidInput
+from selfie.processes.spawning import Nursery
 from selfie.rpc.operation_messages import step_result
 from selfie.rpc.server import Service
 from selfie.rpc.stores import store_opener
 from selfie.training.core import Job, JobController
-from selfie.training.local import COMMANDS, LocalProcesses
+from selfie.training.local import MODULES, LocalProcesses
 from selfie.training.outcomes import Progress
 from selfie.training.records import ProgramName, job_name
 from selfie.training.settings import TrainingSettings
@@ -144,12 +145,13 @@ def _parameters(text: str) -> dict[str, Any]:
     return value
 
 
-def training_service(
-    settings: TrainingSettings, commands: Mapping[ProgramName, Sequence[str]] = COMMANDS
-) -> Service:
+def training_service(settings: TrainingSettings, modules: Mapping[ProgramName, str] = MODULES) -> Service:
     """The controller's service; when it closes, so do the jobs that it started, unless told otherwise."""
     processes = LocalProcesses(
-        scratch=settings.state_dir.expanduser(), grace_seconds=settings.grace_seconds, commands=commands
+        scratch=settings.state_dir.expanduser(),
+        grace_seconds=settings.grace_seconds,
+        modules=modules,
+        nursery=Nursery(settings.nursery) if settings.nursery else None,
     )
     controller = JobController(open_store=store_opener(settings.artifact_roots), processes=processes)
     servicer = TrainingServicer(controller, poll_seconds=settings.poll_seconds)

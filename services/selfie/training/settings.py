@@ -18,4 +18,7 @@ class TrainingSettings(ServerSettings):
         20, ge=0, description="Time a job gets to end before it is killed, in seconds."
     )
     poll_seconds: float = Field(0.5, gt=0, description="How often a watched job is looked at, in seconds.")
+    nursery: Path | None = Field(
+        None, description="Socket of the process that starts trainers without waiting for imports, if any."
+    )
     leave_jobs: bool = Field(False, description="Leave jobs running when the controller ends.")
