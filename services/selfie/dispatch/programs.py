@@ -1,6 +1,7 @@
 """Parameters of the programs that the training controller starts, made from a SelfieRun."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,9 @@ def _train(call: StepCall) -> dict[str, Any]:
     settings = settings_of(spec, number)
     pairs = call.inputs["pairs"]
     policy = _weights(call.inputs["policy"])
+    labelled = pairs.source.group == "seed"
     return {
-        "kind": "seed" if number == 0 else "round",
+        "kind": "seed" if labelled else "round",
         "policy": policy,
         "initialPolicy": spec.training.initial_policy,
         "initial": _weights(call.inputs["reference"]) if spec.training.initial_policy == "initial" else None,
@@ -101,7 +103,8 @@ def _train(call: StepCall) -> dict[str, Any]:
         "lora": spec.training.lora.model_dump(by_alias=True) if spec.training.lora else None,
         "randomSeed": call.random_seed(bits=32),
         # The seed's labels are people's: there is nothing to refine.
-        "refinement": spec.training.refinement if number > 0 else "none",
+        "refinement": "none" if labelled else spec.training.refinement,
+        "maxSteps": _steps_as_with_own_pairs(spec, number) if labelled and number > 0 else 0,
         "threshold": spec.training.threshold,
         "smoothing": float(spec.filter.smoothing),
         "noisyPercent": float(spec.filter.noisy_percent),
@@ -111,6 +114,12 @@ def _train(call: StepCall) -> dict[str, Any]:
         "microBatch": pairs_at_once(spec),
         "checkpointSeconds": float(spec.checkpoint_seconds),
     }
+
+
+def _steps_as_with_own_pairs(spec: RunSpec, number: int) -> int:
+    """Optimizer steps of a control on the seed's pairs: as many as one pair for each prompt would take."""
+    epochs = settings_of(spec, number).epochs
+    return epochs * math.ceil(spec.rounds[number - 1].prompts.count / spec.training.batch)
 
 
 def _weights(entry: Input) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _CUTS = {
 
 
 def generate_dataset(call: StepCall) -> generation_pb2.GenerateDatasetRequest:
-    """For `generate` and `evaluate-samples`."""
+    """For `generate`, `evaluate-samples` and `evaluate-initial`."""
     spec = call.run.spec
     samples = _samples(call)
     return generation_pb2.GenerateDatasetRequest(

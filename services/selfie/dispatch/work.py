@@ -42,7 +42,7 @@ async def start(channel: grpc.aio.Channel, call: StepCall, cache_dir: Path) -> N
     """Starts the attempt, or takes it up again; raises the service's own error."""
     async with domain_errors():
         match call.step.name:
-            case "generate" | "evaluate-samples":
+            case "generate" | "evaluate-samples" | "evaluate-initial":
                 await generation_pb2_grpc.GenerationServiceStub(channel).GenerateDataset(
                     requests.generate_dataset(call), timeout=CALL_SECONDS
                 )

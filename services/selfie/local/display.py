@@ -34,6 +34,7 @@ TOLD: dict[str, Figures] = {
     ),
     "score": _tell("{:.0f} pairs, median margin {:.3f}, {:.0f} ties", "pairs", "margin_q50", "ties"),
     "filter": _tell("{:.0f} pairs kept ({:.0%}), {:.0f} suspected", "kept", "kept_share", "noisy"),
+    "evaluate-initial": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
     "evaluate-samples": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
     "evaluate-heldout": _tell(
         "accuracy {:.1%}, {:.1%} length-normalised, of {:.0f} pairs", "accuracy", "accuracy_mean", "n"

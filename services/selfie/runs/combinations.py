@@ -95,6 +95,7 @@ def _gates_need_their_measurements(spec: RunSpec) -> Iterator[Violation]:
     sampled = {
         "maxLengthRatio": gates.max_length_ratio,
         "maxDivergence": gates.max_divergence,
+        "maxDuplicateShare": gates.max_duplicate_share,
         "minFinishedShare": gates.min_finished_share,
     }
     for name, bound in sampled.items():
@@ -114,8 +115,7 @@ def _gates_need_their_measurements(spec: RunSpec) -> Iterator[Violation]:
 
 def _breaches_need_a_bound(spec: RunSpec) -> Iterator[Violation]:
     gates, where = spec.evaluation.gates, "spec.evaluation.gates.onBreach"
-    bounds = (gates.max_accuracy_drop, gates.max_length_ratio, gates.max_divergence, gates.min_finished_share)
-    if gates.on_breach != "report" and all(bound is None for bound in bounds):
+    if gates.on_breach != "report" and not gates.bounds:
         yield Violation(
             where,
             f"{gates.on_breach} never happens, because no bound is given",
@@ -127,6 +127,25 @@ def _breaches_need_a_bound(spec: RunSpec) -> Iterator[Violation]:
             "fallBack needs a best round, and without spec.seed.heldout no round is measured",
             "give spec.seed.heldout, or use stop",
         )
+
+
+def _seed_pairs_need_a_seed_and_a_number_of_steps(spec: RunSpec) -> Iterator[Violation]:
+    if spec.training.pairs != "seed":
+        return
+    if spec.seed is None:
+        yield Violation(
+            "spec.training.pairs",
+            "is seed, and there is no spec.seed",
+            "give spec.seed.dataset with labelled pairs, or write selfMade",
+        )
+        return
+    for index, entry in enumerate(spec.rounds):
+        if not entry.prompts.count:
+            yield Violation(
+                f"spec.rounds[{index}].prompts.count",
+                "is missing, and with spec.training.pairs seed it says how many pairs a round trains on",
+                "give the number of prompts that the run has that this one is to be compared with",
+            )
 
 
 def _tolerations_are_whole(spec: RunSpec) -> Iterator[Violation]:
@@ -151,5 +170,6 @@ _CHECKS: tuple[Callable[[RunSpec], Iterator[Violation]], ...] = (
     _evaluator_needs_prompts,
     _gates_need_their_measurements,
     _breaches_need_a_bound,
+    _seed_pairs_need_a_seed_and_a_number_of_steps,
     _tolerations_are_whole,
 )

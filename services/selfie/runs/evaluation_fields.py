@@ -30,9 +30,18 @@ class Gates(Record):
     max_divergence: Annotated[Decimal, Within(0, 1000, above=True)] | None = Field(
         default=None, description="Largest divergence from the initial model, in nats a token."
     )
+    max_duplicate_share: Annotated[Decimal, Within(0, 1)] | None = Field(
+        default=None, description="Largest share of responses that repeat an earlier one word for word."
+    )
     min_finished_share: Annotated[Decimal, Within(0, 1)] | None = Field(
         default=None, description="Smallest share of responses that end by themselves."
     )
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """Names of the bounds that are given."""
+        fields = type(self).model_fields
+        return tuple(n for n in fields if n != "on_breach" and getattr(self, n) is not None)
 
 
 class Evaluation(Record):
@@ -42,6 +51,9 @@ class Evaluation(Record):
         default=None, description="Prompts that no round trains on, to sample from."
     )
     samples: int = Field(default=1, ge=1, le=64, description="Responses to each of these prompts.")
+    initial: bool = Field(
+        default=True, description="Sample from the initial model too, for every round to be compared with."
+    )
     evaluator: EvaluatorName = Field(
         default="none", description="A judge of the responses that is not the policy."
     )

@@ -74,6 +74,7 @@ def _evaluate(
             _responses_grew(gates, tokens, before[0].mean_tokens if before else tokens),
             _policy_diverged(gates, measures.get("divergence")),
             _responses_do_not_finish(gates, measures.get("finished_share")),
+            _responses_repeat(gates, measures.get("duplicate_share")),
         )
         if message
     )
@@ -124,3 +125,14 @@ def _responses_do_not_finish(gates: Gates, share: float | None) -> str:
     return (
         f"only {share:.3f} of responses end by themselves, below minFinishedShare {gates.min_finished_share}"
     )
+
+
+def _responses_repeat(gates: Gates, share: float | None) -> str:
+    if gates.max_duplicate_share is None:
+        return ""
+    if share is None:
+        return "no duplicate share was measured, and maxDuplicateShare is given"
+    if share <= float(gates.max_duplicate_share) + _ROUNDING:
+        return ""
+    bound = gates.max_duplicate_share
+    return f"{share:.3f} of responses repeat an earlier one, beyond maxDuplicateShare {bound}"

@@ -101,6 +101,9 @@ def pin(sources: Mapping[str, Source], manifests: Mapping[str, ManifestSummary])
 
 def _measured(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]) -> Mapping[str, Source]:
     match step.name:
+        case "evaluate-initial":
+            initial = Source(PREPARE.path, "model")
+            return {"prompts": Source(PREPARE.path, "evaluation-prompts"), "policy": initial}
         case "evaluate-samples":
             return {"prompts": Source(PREPARE.path, "evaluation-prompts")}
         case "evaluate-heldout":
@@ -130,6 +133,8 @@ def _self_made(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]
         case _:
             start = _training_start(spec, number, evaluations)
             pairs = Source(Step(number, "filter").path, "pairs")
+            if spec.training.pairs == "seed":
+                pairs = Source(PREPARE.path, "seed")
             # The policy made the pairs; training starts from `start` and is measured against it.
             return {"pairs": pairs, "policy": _published(origin), "reference": start}
 

@@ -24,6 +24,7 @@ CutName: TypeAlias = Literal["dropCutWinners", "dropBothCut", "keep"]
 KeepName: TypeAlias = Literal["drop", "keep"]
 RefinementName: TypeAlias = Literal["online", "offline", "none"]
 StartName: TypeAlias = Literal["previous", "initial"]
+PairsName: TypeAlias = Literal["selfMade", "seed"]
 
 
 class Seed(Record):
@@ -151,6 +152,11 @@ class Training(Record):
     )
     lora: Lora | None = Field(
         default=None, description="Low-rank adapters; without it, all weights are trained."
+    )
+    pairs: PairsName = Field(
+        default="selfMade",
+        description="What a round trains on: the pairs that it makes, or, as a control, the seed's again "
+        "in as many steps as it has prompts for.",
     )
     refinement: RefinementName = Field(
         default="online",

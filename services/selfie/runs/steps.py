@@ -18,6 +18,7 @@ SERVICE_OF: Final = {
     "seed": TRAINING,
     "publish": TRAINING,
     "serve": GENERATION,
+    "evaluate-initial": GENERATION,
     "evaluate-samples": GENERATION,
     "evaluate-heldout": SCORING,
     "evaluate-measures": SCORING,
@@ -77,11 +78,12 @@ def steps_of(spec: RunSpec, added: Collection[int] = ()) -> tuple[Step, ...]:
     ``added``: rounds that were added after `prepare` had copied the prompts of the others.
     """
     after = ("publish", "serve", *evaluation_names(spec))
-    first = ("prepare", *(("seed",) if spec.seed else ()), *after)
-    later = ("generate", "score", "filter", "train", *after)
+    first = ("prepare", *_initial_names(spec), *(("seed",) if spec.seed else ()), *after)
+    own_pairs = spec.training.pairs == "selfMade"
+    later = (*(("generate", "score", "filter") if own_pairs else ()), "train", *after)
     steps = [Step(0, name) for name in first]
     for number in range(1, len(spec.rounds) + 1):
-        own = ("prepare", *later) if number in added else later
+        own = ("prepare", *later) if number in added and own_pairs else later
         steps.extend(Step(number, name) for name in own)
     return tuple(steps)
 
@@ -95,6 +97,12 @@ def evaluation_names(spec: RunSpec) -> tuple[str, ...]:
         *(("evaluate-heldout",) if heldout else ()),
         *(("evaluate-measures",) if samples else ()),
     )
+
+
+def _initial_names(spec: RunSpec) -> tuple[str, ...]:
+    # Without a seed the initial model is round 0's policy, which is sampled from anyway.
+    wanted = spec.evaluation.initial and spec.evaluation.prompts is not None and spec.seed is not None
+    return ("evaluate-initial",) if wanted else ()
 
 
 def request_id(run_uid: str, step: Step, attempt: int) -> str:

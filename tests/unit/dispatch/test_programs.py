@@ -54,6 +54,17 @@ def test_prepare_is_told_every_data_set_with_its_slice(make_call):
     assert found.cache_dir == CACHE
 
 
+def test_a_control_trains_on_the_seeds_pairs_in_as_many_steps_as_its_own_would_take(make_call):
+    control = train(make_call("rounds/02/train", extra="training: {pairs: seed, batch: 3, epochs: 2}"))
+    assert (control.pairs.path, control.pairs.group) == ("prepare/manifest.json", "seed")
+    assert (control.kind, control.refinement) == ("seed", "none")
+    assert control.max_steps == 2 * 3  # 8 prompts in steps of 3
+    own = train(make_call("rounds/02/train", extra="training: {batch: 3, epochs: 2}"))
+    assert (own.kind, own.max_steps, own.pairs.group) == ("round", 0, "pairs")
+    assert train(make_call("rounds/00/seed", extra="training: {pairs: seed}")).max_steps == 0
+    assert control.policy == own.policy
+
+
 def test_prepare_is_told_of_another_reference_where_there_is_one(make_call):
     extra = "referenceModel: {uri: hf://toy/base, revision: main}"
     found = parse(PrepareParameters, parameters_of(make_call("prepare", extra=extra)))

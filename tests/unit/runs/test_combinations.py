@@ -21,6 +21,18 @@ def run_of(*lines):
     ("lines", "field", "words"),
     [
         pytest.param(
+            ["referenceModel: {uri: hf://org/base}", "training: {pairs: seed}"],
+            "spec.training.pairs",
+            "there is no spec.seed",
+            id="the seed's pairs without a seed",
+        ),
+        pytest.param(
+            [SEED, "training: {pairs: seed}"],
+            "spec.rounds[0].prompts.count",
+            "how many pairs a round trains on",
+            id="the seed's pairs without a number of steps",
+        ),
+        pytest.param(
             [], "spec.seed", "and so is spec.referenceModel", id="neither a seed nor a reference model"
         ),
         pytest.param(

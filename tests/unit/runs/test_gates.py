@@ -65,7 +65,7 @@ def test_a_breach_that_stops_completes_the_run_there_and_says_why(make_world, ga
     assert "rounds/01/evaluate-measures" in world.manifests
     assert "rounds/02/generate" not in world.manifests
     assert world.status.best.round == 0
-    assert world.status.progress == "16/16"
+    assert world.status.progress == "17/17"
 
 
 def test_a_breach_in_the_last_round_is_an_ordinary_end(make_world, gated):
@@ -108,12 +108,23 @@ def test_a_run_without_a_sound_round_falls_back_to_the_seed(make_world, gated):
         ({"max_divergence": "0.2"}, {"divergence": [0.1, 0.1, 0.3, 0.1]}, "divergence is 0.3000"),
         ({"min_finished_share": "0.5"}, {"finished_share": [0.9, 0.6, 0.2, 0.9]}, "only 0.200 of responses"),
         (
+            {"max_duplicate_share": "0.5"},
+            {"duplicate_share": [0.0, 0.5, 0.6, 0.1]},
+            "0.600 of responses repeat an earlier one",
+        ),
+        (
             {"max_divergence": "0.2"},
             {"divergence": [0.1, 0.1, float("nan"), 0.1]},
             "no divergence was measured",
         ),
     ],
-    ids=["responses grow too long", "policy diverges", "responses do not finish", "divergence is no number"],
+    ids=[
+        "responses grow too long",
+        "policy diverges",
+        "responses do not finish",
+        "responses repeat",
+        "divergence is no number",
+    ],
 )
 def test_each_gate_finds_its_own_collapse(make_world, gated, bound, values, words):
     world = make_world(gated(**bound), measures=measured(0.6, 0.6, 0.9, 0.6, **values)).run()

@@ -58,7 +58,7 @@ def test_a_status_tells_where_the_run_is(make_world):
     world = make_world().run(until=lambda w: ("rounds/02/score", 1) in w.started)
     status = world.status
     assert (status.round, status.stage, status.step) == (2, "score", "rounds/02/score")
-    assert status.progress == "17/34"
+    assert status.progress == "18/35"
     assert status.attempt == 1
     assert derived_reason(status) == "Scoring"
 
@@ -73,7 +73,7 @@ def test_progress_within_a_step_is_written_every_half_minute(make_world, later):
         world.reconcile()
         written.append(world.status.fraction)
     assert len(set(written)) == 4
-    assert world.status.fraction == pytest.approx((10 + 0.09) / 34, abs=0.001)
+    assert world.status.fraction == pytest.approx((11 + 0.09) / 35, abs=0.001)
 
 
 def test_each_round_is_told_by_its_own_measurements(make_world):

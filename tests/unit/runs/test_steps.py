@@ -165,6 +165,23 @@ def test_divergence_is_always_measured_from_the_initial_model():
     )
 
 
+def test_the_initial_model_is_sampled_from_where_it_is_not_the_seed_policy_anyway():
+    evaluation = "evaluation: {prompts: {dataset: e}}"
+    initial = Step(0, "evaluate-initial")
+    spec = spec_of(MODEL, SEED, ROUNDS, evaluation)
+    assert steps_of(spec)[1] == initial
+    assert sources_of(spec, initial, ()) == {
+        "prompts": Source("prepare", "evaluation-prompts"),
+        "policy": Source("prepare", "model"),
+    }
+    for without in (
+        spec_of(MODEL, SEED, ROUNDS),
+        spec_of(MODEL, BASE, ROUNDS, evaluation),
+        spec_of(MODEL, SEED, ROUNDS, "evaluation: {prompts: {dataset: e}, initial: false}"),
+    ):
+        assert initial not in steps_of(without)
+
+
 def test_weights_without_a_digest_are_not_pinned():
     manifests = {"prepare": ManifestSummary("a" * 64, digests={"model": "b" * 64})}
     sources = {"policy": Source("prepare", "model"), "reference": Source("prepare", "reference")}

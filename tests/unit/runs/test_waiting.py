@@ -57,7 +57,7 @@ def test_each_step_wants_only_the_services_that_it_needs(make_world):
         world.tick()
     needed = {
         frozenset({"training"}): ("prepare", "seed", "publish", "train"),
-        frozenset({"generation", "engine"}): ("serve", "evaluate-samples", "generate"),
+        frozenset({"generation", "engine"}): ("serve", "evaluate-initial", "evaluate-samples", "generate"),
         frozenset({"scoring"}): ("evaluate-heldout", "evaluate-measures", "score"),
         frozenset({"filtering"}): ("filter",),
     }

@@ -1,7 +1,5 @@
 """Whole runs over the toy world: undisturbed, crashed, lost, suspended, cancelled."""
 
-import time
-
 import pytest
 
 from selfie.runs.plan import plan
@@ -29,18 +27,23 @@ def test_a_run_of_three_rounds_publishes_every_step_once_in_order(make_world):
     world = make_world().run()
     rounds = [f"rounds/{n:02d}" for n in range(ROUNDS + 1)]
     measured = ("publish", "serve", "evaluate-samples", "evaluate-heldout", "evaluate-measures")
-    seed = ["prepare", f"{rounds[0]}/seed", *(f"{rounds[0]}/{name}" for name in measured)]
+    first = ["prepare", f"{rounds[0]}/evaluate-initial"]
+    seed = [*first, f"{rounds[0]}/seed", *(f"{rounds[0]}/{name}" for name in measured)]
     made = ("generate", "score", "filter", "train", *measured)
     assert list(world.manifests) == seed + [f"{where}/{name}" for where in rounds[1:] for name in made]
     assert set(world.published.values()) == {1}
     assert [attempt for _, attempt in world.started] == [1] * len(world.manifests)
 
 
-def test_a_run_of_three_rounds_is_planned_in_milliseconds(make_world):
-    world = make_world()
-    began = time.perf_counter()
-    world.run()
-    assert time.perf_counter() - began < 2
+def test_a_control_on_the_seeds_pairs_makes_none_of_its_own(make_world, three_rounds):
+    document = three_rounds.model_dump(by_alias=True)
+    document["training"]["pairs"] = "seed"
+    for entry in document["rounds"]:
+        entry["prompts"]["count"] = 12
+    world = make_world(type(three_rounds).model_validate(document)).run()
+    made = {path.rpartition("/")[2] for path in world.manifests if path.startswith("rounds/02")}
+    assert made == {"train", "publish", "serve", "evaluate-samples", "evaluate-heldout", "evaluate-measures"}
+    assert world.status.is_terminal
 
 
 def test_the_end_is_complete_and_holds_nothing(make_world):
@@ -55,7 +58,7 @@ def test_the_end_is_complete_and_holds_nothing(make_world):
         "Reconciling": "False",
         "ArtifactStoreReady": "True",
     }
-    assert world.status.progress == "34/34"
+    assert world.status.progress == "35/35"
     assert world.status.fraction == 1
     assert world.status.completion_time == world.status.conditions[0].last_transition_time
     assert world.is_released()
