@@ -155,3 +155,21 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
     assert third.returncode == 0, errors
     assert output.splitlines()[-1] == str(report)
     assert manifests(store) == after
+
+    fork = run_file.with_name("fork.yaml")
+    other = (
+        run_file.read_text()
+        .replace("name: whole", "name: fork")
+        .replace("cut: keep", "noisyPercent: 40, cut: keep")
+    )
+    fork.write_text(other + f"  resumeFrom: {root.as_uri()}\n")
+    output, errors = start(fork, artifacts).communicate(timeout=300)
+    assert f"{len(after) - 7} steps taken over, 7 to be done" in output, (output, errors)
+    forked = open_store((artifacts / "fork").as_uri())
+    steps = steps_of(read_run(forked).spec)
+    found = {step.path: read_manifest(forked, step.path) for step in steps}
+    made = {path for path, manifest in found.items() if manifest.adopted is None}
+    measured = ("publish", "serve", "evaluate-samples", "evaluate-heldout", "evaluate-measures")
+    assert made == {"adopt", *(f"rounds/01/{name}" for name in ("filter", "train", *measured))}
+    for manifest in found.values():
+        verify(forked, manifest)

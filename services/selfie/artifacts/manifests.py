@@ -68,12 +68,20 @@ class FileEntry(Record):
     rows: Annotated[int, Field(ge=0)] | None = None
 
 
+class Adopted(Record):
+    """Where a manifest was taken over from: the root of the other run, and the SHA-256 of its manifest."""
+
+    run_uri: str
+    sha256: Digest
+
+
 class Manifest(Record):
     """What a step has made, from what, and how.
 
     ``inputs`` are digests by name (``policy``, ``reference``, ``prompts``, ``template``,
     ``tokenizer``); ``parameters`` those of the method that were used; ``counts`` and ``measures``
-    what came out. Times are those of the attempt that published.
+    what came out. Times are those of the attempt that published; ``adopted`` names the other run whose
+    attempt that was, if it was another.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -91,6 +99,7 @@ class Manifest(Record):
     template_digest: Digest | None = None
     started_at: AwareDatetime
     finished_at: AwareDatetime
+    adopted: Adopted | None = None
 
     def group(self, name: str) -> tuple[FileEntry, ...]:
         """The group's files in the order in which they were given; `NotFound` if there are none."""

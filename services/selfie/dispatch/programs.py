@@ -13,6 +13,7 @@ from selfie.runs.spec import RunSpec
 from selfie.v1 import training_pb2
 
 PROGRAMS = {
+    "adopt": training_pb2.PROGRAM_ADOPT,
     "prepare": training_pb2.PROGRAM_PREPARE,
     "seed": training_pb2.PROGRAM_TRAIN,
     "train": training_pb2.PROGRAM_TRAIN,
@@ -21,8 +22,10 @@ PROGRAMS = {
 
 
 def create_job(call: StepCall, cache_dir: Path) -> training_pb2.CreateTrainingJobRequest:
-    """For `prepare`, `seed`, `train` and `publish`; ``cache_dir`` is where the program may keep files."""
+    """For `adopt`, `prepare`, `seed`, `train` and `publish`; in ``cache_dir`` the program may keep files."""
     match call.step.name:
+        case "adopt":
+            parameters = {"run": call.run.model_dump(mode="json", by_alias=True)}
         case "prepare":
             parameters = _prepare(call.run.spec, added=call.step.round)
         case "publish":
@@ -102,17 +105,23 @@ def _train(call: StepCall) -> dict[str, Any]:
         "batch": spec.training.batch,
         "lora": spec.training.lora.model_dump(by_alias=True) if spec.training.lora else None,
         "randomSeed": call.random_seed(bits=32),
-        # The seed's labels are people's: there is nothing to refine.
-        "refinement": "none" if labelled else spec.training.refinement,
         "maxSteps": _steps_as_with_own_pairs(spec, number) if labelled and number > 0 else 0,
+        # The seed's labels are people's: there is nothing to refine.
+        **({"refinement": "none"} if labelled else _noise(spec, settings.lambda_)),
+        "microBatch": pairs_at_once(spec),
+        "checkpointSeconds": float(spec.checkpoint_seconds),
+    }
+
+
+def _noise(spec: RunSpec, lam: float) -> dict[str, Any]:
+    return {
+        "refinement": spec.training.refinement,
         "threshold": spec.training.threshold,
         "smoothing": float(spec.filter.smoothing),
         "noisyPercent": float(spec.filter.noisy_percent),
         "window": spec.filter.window,
         "warmupPercent": float(spec.filter.warmup_percent),
-        "lambda": settings.lambda_,
-        "microBatch": pairs_at_once(spec),
-        "checkpointSeconds": float(spec.checkpoint_seconds),
+        "lambda": lam,
     }
 
 

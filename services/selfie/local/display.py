@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from selfie.runs.observed import ManifestSummary, Observed
 from selfie.runs.status import RunStatus, derived_message
-from selfie.runs.steps import step_at
+from selfie.runs.steps import ADOPT, PREPARE, step_at
 
 Figures = Callable[[Mapping[str, float]], str]
 
@@ -20,6 +20,7 @@ def _tell(template: str, *names: str) -> Figures:
 
 
 TOLD: dict[str, Figures] = {
+    "adopt": _tell("{:.0f} steps taken over, {:.0f} to be done", "steps", "left"),
     "prepare": _tell("{:.0f} seed pairs, {:.0f} held-out pairs", "seed", "heldout"),
     "seed": _tell("loss {:.3f} → {:.3f}, accuracy {:.0%}", "loss_first", "loss_last", "train_accuracy"),
     "train": _tell(
@@ -114,4 +115,4 @@ def _title(path: str) -> str:
     if step is None:
         return path
     name = step.name.replace("evaluate-", "evaluate: ")
-    return name if name == "prepare" else f"round {step.round} · {name}"
+    return name if step in (ADOPT, PREPARE) else f"round {step.round} · {name}"

@@ -26,11 +26,13 @@ def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
     seed_measures = manifests.get("rounds/00/evaluate-measures")
     seed_responses = None if seed_measures is None else read_group(store, seed_measures, "responses")
     rounds: list[RoundFacts] = []
-    for number in sorted({manifest.round for step, manifest in manifests.items() if step != "prepare"}):
+    for number in sorted(
+        {manifest.round for step, manifest in manifests.items() if step.startswith("rounds/")}
+    ):
         mine = {
             step.rsplit("/", 1)[1]: manifest
             for step, manifest in manifests.items()
-            if step != "prepare" and manifest.round == number
+            if step.startswith("rounds/") and manifest.round == number
         }
         rounds.append(_round(store, run, mine, rounds[0] if rounds else None, seed_responses))
     times = [(manifest.started_at, manifest.finished_at) for manifest in manifests.values()]

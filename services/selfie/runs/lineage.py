@@ -66,8 +66,8 @@ def sources_of(
     ``added``: rounds that have a `prepare` of their own.
     """
     match step.stage:
-        case "prepare":
-            return {} if step == PREPARE else {"policy": Source(PREPARE.path, "model")}
+        case "adopt" | "prepare":
+            return {"policy": Source(PREPARE.path, "model")} if step.round else {}
         case "generate":
             prepared = Step(step.round, "prepare") if step.round in added else PREPARE
             policy = _published(policy_round(spec, step.round, evaluations))

@@ -6,6 +6,7 @@ Clients may rely on them: a reason is never renamed, and what it means never cha
 import re
 
 # A stage is being worked on.
+ADOPTING = "Adopting"
 PREPARING = "Preparing"
 SEEDING = "Seeding"
 PUBLISHING = "Publishing"
@@ -62,6 +63,7 @@ NOT_STALLED = "NotStalled"
 NOT_FAILED = "NotFailed"
 
 OF_STAGE = {
+    "adopt": ADOPTING,
     "prepare": PREPARING,
     "seed": SEEDING,
     "publish": PUBLISHING,

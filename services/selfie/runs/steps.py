@@ -14,6 +14,7 @@ FILTERING: Final = "filtering"
 TRAINING: Final = "training"
 
 SERVICE_OF: Final = {
+    "adopt": TRAINING,
     "prepare": TRAINING,
     "seed": TRAINING,
     "publish": TRAINING,
@@ -45,7 +46,7 @@ class Step:
     @property
     def path(self) -> str:
         """Where it publishes under the run's root: ``rounds/01/generate``, or ``prepare``."""
-        return self.name if self == PREPARE else f"rounds/{self.round:02d}/{self.name}"
+        return self.name if self in (ADOPT, PREPARE) else f"rounds/{self.round:02d}/{self.name}"
 
     @property
     def stage(self) -> str:
@@ -58,13 +59,15 @@ class Step:
         return SERVICE_OF[self.name]
 
 
+ADOPT: Final = Step(0, "adopt")
 PREPARE: Final = Step(0, "prepare")
 
 
 def step_at(path: str) -> Step | None:
     """The step that publishes at ``path``; None if there is no such step."""
-    if path == PREPARE.path:
-        return PREPARE
+    for step in (ADOPT, PREPARE):
+        if path == step.path:
+            return step
     parts = path.split("/")
     if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()) or parts[2] not in SERVICE_OF:
         return None
@@ -81,7 +84,7 @@ def steps_of(spec: RunSpec, added: Collection[int] = ()) -> tuple[Step, ...]:
     first = ("prepare", *_initial_names(spec), *(("seed",) if spec.seed else ()), *after)
     own_pairs = spec.training.pairs == "selfMade"
     later = (*(("generate", "score", "filter") if own_pairs else ()), "train", *after)
-    steps = [Step(0, name) for name in first]
+    steps = [Step(0, name) for name in (*(("adopt",) if spec.resume_from else ()), *first)]
     for number in range(1, len(spec.rounds) + 1):
         own = ("prepare", *later) if number in added and own_pairs else later
         steps.extend(Step(number, name) for name in own)

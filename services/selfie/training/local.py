@@ -25,6 +25,7 @@ from selfie.processes.spawning import Interpreter, Order, Spawner
 from selfie.training.records import JobRecord, ProcessId, ProgramName
 
 MODULES: Mapping[ProgramName, str] = {
+    "adopt": "selfie.adopt",
     "prepare": "selfie.prepare",
     "train": "selfie.training.trainer",
     "publish": "selfie.publish",

@@ -22,11 +22,13 @@ from selfie.v1 import artifacts_pb2, training_pb2, training_pb2_grpc
 
 SERVICE_NAME = "selfie.v1.TrainingService"
 _PROGRAMS: dict[int, ProgramName] = {
+    training_pb2.PROGRAM_ADOPT: "adopt",
     training_pb2.PROGRAM_PREPARE: "prepare",
     training_pb2.PROGRAM_TRAIN: "train",
     training_pb2.PROGRAM_PUBLISH: "publish",
 }
 _PROGRAM_NUMBERS = {
+    "adopt": training_pb2.PROGRAM_ADOPT,
     "prepare": training_pb2.PROGRAM_PREPARE,
     "train": training_pb2.PROGRAM_TRAIN,
     "publish": training_pb2.PROGRAM_PUBLISH,

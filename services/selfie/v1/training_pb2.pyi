@@ -34,6 +34,8 @@ class _ProgramEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Program.Value
     """One round's preference training."""
     PROGRAM_PUBLISH: _Program.ValueType  # 3
     """Makes a trained checkpoint readable for engines."""
+    PROGRAM_ADOPT: _Program.ValueType  # 4
+    """Takes over what another run has made from the same inputs."""
 
 class Program(_Program, metaclass=_ProgramEnumTypeWrapper): ...
 
@@ -44,6 +46,8 @@ PROGRAM_TRAIN: Program.ValueType  # 2
 """One round's preference training."""
 PROGRAM_PUBLISH: Program.ValueType  # 3
 """Makes a trained checkpoint readable for engines."""
+PROGRAM_ADOPT: Program.ValueType  # 4
+"""Takes over what another run has made from the same inputs."""
 Global___Program: _TypeAlias = Program  # noqa: Y015
 
 class _JobState:

@@ -1,0 +1,1 @@
+"""Takes over what another run has made from the same inputs."""
