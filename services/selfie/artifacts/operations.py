@@ -124,8 +124,11 @@ def write_record(store: Store, step: str, attempt: int, record: OperationRecord)
 
 
 def is_alive(record: OperationRecord, now: datetime, lease_s: float = 30) -> bool:
-    """Whether somebody works on it: it runs, and its heartbeat is at most ``lease_s`` seconds old."""
-    return record.state == "running" and now - record.heartbeat_at <= timedelta(seconds=lease_s)
+    """Whether somebody works on it: it runs, and its heartbeat is at most ``lease_s`` seconds away.
+
+    One from further ahead was made before the clock was put back, and says nothing.
+    """
+    return record.state == "running" and abs(now - record.heartbeat_at) <= timedelta(seconds=lease_s)
 
 
 def operation_name(run_uri: str, step: str, attempt: int) -> str:
