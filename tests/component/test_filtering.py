@@ -18,6 +18,7 @@ from selfie.errors import InvalidInput
 from selfie.filtering.servicer import filtering_service
 from selfie.rpc.channels import connect, domain_errors
 from selfie.rpc.operation_context import OperationContext
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
@@ -33,7 +34,9 @@ RULES = filtering_pb2.FilterRules(
 
 @pytest.fixture
 async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
-    service = filtering_service(store_opener((tmp_path.as_uri(),)), "filtering-test")
+    service = filtering_service(
+        Replica(owner="filtering-test", open_store=store_opener((tmp_path.as_uri(),)))
+    )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     await server.start()
     made = connect(f"127.0.0.1:{server.port}")

@@ -27,6 +27,7 @@ from selfie.generation.servicer import SERVICE_NAME, Parts, generation_service
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc.channels import connect, domain_errors, is_ready
 from selfie.rpc.operation_context import OperationContext
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
@@ -95,8 +96,7 @@ async def start(engine: CountingEngine, tokenizer: ChatTokenizer, tmp_path: Path
     async def begin(owner: str = "first") -> grpc.aio.Channel:
         parts = Parts(
             engine=engine,
-            open_store=store_opener((f"file://{tmp_path}",)),
-            owner=owner,
+            replica=Replica(owner=owner, open_store=store_opener((f"file://{tmp_path}",))),
             tokenizer=tokenizer,
             flow=Flow(rows_at_once=1),
             retries=QUICK,

@@ -28,6 +28,7 @@ from selfie.models.chat import ChatTokenizer
 from selfie.models.loading import load_policy
 from selfie.rpc.channels import connect, domain_errors, is_ready
 from selfie.rpc.operation_context import OperationContext
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
@@ -72,8 +73,7 @@ def tokenizer(tiny_checkpoint: Path) -> ChatTokenizer:
 async def channel(scorer: Scorer, tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
     service = scoring_service(
         lambda: scorer,
-        open_store=store_opener((tmp_path.as_uri(),)),
-        owner="scoring-test",
+        replica=Replica(owner="scoring-test", open_store=store_opener((tmp_path.as_uri(),))),
         max_waiting_calls=8,
     )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
@@ -250,7 +250,7 @@ async def test_a_service_that_loads_says_so_and_is_not_ready(scorer: Scorer, tmp
         loaded.wait(20)
         return scorer
 
-    service = scoring_service(load, open_store=open_store, owner="t", max_waiting_calls=1)
+    service = scoring_service(load, replica=Replica(owner="t", open_store=open_store), max_waiting_calls=1)
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     starting = asyncio.create_task(server.start())
     while server.port == 0:
@@ -386,7 +386,9 @@ async def serving(
     scorer: Scorer, owner: str, *, max_waiting_calls: int = 8
 ) -> AsyncIterator[grpc.aio.Channel]:
     service = scoring_service(
-        lambda: scorer, open_store=open_store, owner=owner, max_waiting_calls=max_waiting_calls
+        lambda: scorer,
+        replica=Replica(owner=owner, open_store=open_store),
+        max_waiting_calls=max_waiting_calls,
     )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     await server.start()

@@ -1,7 +1,6 @@
 """The filtering service on the wire: decodes, calls, encodes."""
 
 import asyncio
-from collections.abc import Callable
 from typing import cast
 
 import grpc
@@ -9,13 +8,13 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from selfie.artifacts.manifests import Manifest, ManifestRef
-from selfie.artifacts.store import Store
 from selfie.filtering.dataset import filter_dataset
 from selfie.filtering.messages import candidate_of, filter_response, rules_of
 from selfie.filtering.rules import label_pairs
 from selfie.rpc import operations_servicer
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service
 from selfie.v1 import filtering_pb2, filtering_pb2_grpc
 
@@ -44,8 +43,8 @@ class FilteringServicer(filtering_pb2_grpc.FilteringServiceServicer):
         )
 
 
-def filtering_service(open_store: Callable[[str], Store], owner: str) -> Service:
-    """The filtering service, with the operations that its batch call starts; ``owner`` names the process."""
+def filtering_service(replica: Replica) -> Service:
+    """The filtering service, with the operations that its batch call starts."""
 
     def work(context: OperationContext, request: Message) -> Manifest:
         asked = cast("filtering_pb2.FilterDatasetRequest", request)
@@ -53,7 +52,7 @@ def filtering_service(open_store: Callable[[str], Store], owner: str) -> Service
         return filter_dataset(context, source, rules_of(asked.rules))
 
     methods = {_FILTER_DATASET: Method(filtering_pb2.FilterDatasetRequest, work)}
-    runner = OperationRunner(open_store=open_store, owner=owner, methods=methods)
+    runner = replica.runner(methods)
 
     def register(server: grpc.aio.Server) -> None:
         filtering_pb2_grpc.add_FilteringServiceServicer_to_server(FilteringServicer(runner), server)

@@ -1,8 +1,6 @@
 """``python -m selfie.generation --engine-address HOST:PORT``: serves until SIGTERM."""
 
 import asyncio
-import platform
-import uuid
 from dataclasses import replace
 
 from pydantic_settings import CliApp
@@ -12,8 +10,8 @@ from selfie.generation.servicer import Parts, generation_service
 from selfie.generation.settings import GenerationSettings
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc.channels import connect
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service, run
-from selfie.rpc.stores import store_opener
 
 
 async def build(settings: GenerationSettings) -> Service:
@@ -22,8 +20,7 @@ async def build(settings: GenerationSettings) -> Service:
     channel = connect(settings.engine_address, max_message_bytes=settings.max_message_bytes)
     parts = Parts(
         engine=EmbeddedEngine(channel, timeout_s=settings.call_timeout_s),
-        open_store=store_opener(settings.artifact_roots),
-        owner=f"generation-{platform.node()}-{uuid.uuid4().hex[:8]}",
+        replica=Replica.of("generation", settings),
         tokenizer=None if directory is None else await asyncio.to_thread(ChatTokenizer, directory),
         flow=settings.flow,
         retries=settings.retries,

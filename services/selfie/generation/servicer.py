@@ -1,7 +1,6 @@
 """The generation service on the wire: decodes, calls, encodes."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -10,7 +9,6 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from selfie.artifacts.manifests import Manifest
-from selfie.artifacts.store import Store
 from selfie.generation.dataset import generate_dataset
 from selfie.generation.engines import Engine
 from selfie.generation.flow import Flow
@@ -23,6 +21,7 @@ from selfie.rpc import operations_servicer
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operation_messages import step_result
 from selfie.rpc.operations import Method, OperationRunner
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service
 from selfie.v1 import generation_pb2, generation_pb2_grpc
 
@@ -34,13 +33,12 @@ _GENERATE_DATASET = f"{SERVICE_NAME}/GenerateDataset"
 class Parts:
     """What the service is put together from.
 
-    ``owner`` names this process in the store; ``tokenizer`` is the policy's, if chats are taken.
+    ``tokenizer`` is the policy's, if chats are taken.
     Batch work waits an engine's failures out by ``retries``; an online caller hears of them.
     """
 
     engine: Engine
-    open_store: Callable[[str], Store]
-    owner: str
+    replica: Replica
     tokenizer: ChatTokenizer | None = None
     flow: Flow = field(default_factory=Flow)
     retries: RetryLimits = field(default_factory=RetryLimits)
@@ -74,10 +72,10 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     ) -> generation_pb2.VerifyEngineResponse:
         attempt = request.attempt
         place = OperationContext(
-            store=await asyncio.to_thread(self._parts.open_store, attempt.run_uri),
+            store=await asyncio.to_thread(self._parts.replica.open_store, attempt.run_uri),
             step=attempt.step,
             attempt=attempt.number,
-            writer=self._parts.owner,
+            writer=self._parts.replica.owner,
             run_uid=attempt.run_uid,
             loop=asyncio.get_running_loop(),
         )
@@ -106,7 +104,7 @@ def generation_service(parts: Parts) -> Service:
         return context.wait_for(generate_dataset(context, job, engine, parts.flow))
 
     methods = {_GENERATE_DATASET: Method(generation_pb2.GenerateDatasetRequest, work)}
-    runner = OperationRunner(open_store=parts.open_store, owner=parts.owner, methods=methods)
+    runner = parts.replica.runner(methods)
 
     def register(server: grpc.aio.Server) -> None:
         servicer = GenerationServicer(parts, runner)

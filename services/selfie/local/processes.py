@@ -7,6 +7,7 @@ somebody looks.
 
 import asyncio
 import json
+import os
 import signal
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ import grpc
 import structlog
 
 from selfie.processes.births import Born
-from selfie.processes.spawning import Interpreter, Order, Parent
+from selfie.processes.spawning import Interpreter, Order, Spawner
 from selfie.rpc.channels import connect, is_ready
 
 log = structlog.get_logger()
@@ -87,7 +88,7 @@ class Processes:
     """
 
     def __init__(
-        self, directory: Path, *, nursery: Parent | None = None, max_restarts: int = 3, grace_s: float = 20
+        self, directory: Path, *, nursery: Spawner | None = None, max_restarts: int = 3, grace_s: float = 20
     ) -> None:
         self._directory = directory
         self._interpreter = Interpreter(ENVIRONMENT)
@@ -157,7 +158,7 @@ class Processes:
         port_file.unlink(missing_ok=True)
         log_file = self._directory / f"{name}.log"
         spawner = self._nursery if launch.slow else self._interpreter
-        own = ("--port-file", str(port_file), "--parent-pid", str(spawner.parent_pid()))
+        own = ("--port-file", str(port_file), "--parent-pid", str(os.getpid()))
         process = spawner.spawn(Order(launch.module, (*launch.arguments, *own), log_file))
         log.debug("started", process=name, pid=process.pid)
         return ServiceProcess(name, launch, process, port_file, log_file)

@@ -5,29 +5,19 @@ import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from selfie.errors import Unavailable
 from selfie.local.launches import Launches
+from selfie.local.nurseries import nursery_for_runs
 from selfie.local.places import LocalRun
-from selfie.local.processes import ENVIRONMENT, Processes
+from selfie.local.processes import Processes
 from selfie.local.world import LocalWorld
-from selfie.processes.spawning import OwnNursery
+from selfie.processes.spawning import Nursery
 from selfie.runs.observed import Observed
 from selfie.runs.plan import plan
 from selfie.runs.status import RunStatus
 
 LOOK_EVERY_S = 0.5
-SLOW_IMPORTS = (
-    "selfie.engine.loading",
-    "selfie.engine.servicer",
-    "selfie.scoring.loading",
-    "selfie.scoring.servicer",
-    "selfie.training.trainer.program",
-    "transformers.models.llama.modeling_llama",
-)
-"""What engine, scorer and trainer import, and which architecture most models here are of."""
-
 Watcher = Callable[[RunStatus, Observed], None]
 
 
@@ -38,21 +28,16 @@ async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> Run
     a status that is not terminal: the same call goes on from there. Raises `Unavailable` when a
     service cannot be kept running.
     """
-    # A socket's path may have 108 bytes, which a run's own directory often exceeds.
-    with TemporaryDirectory(prefix="selfie-") as directory:
-        nursery = OwnNursery(Path(directory), SLOW_IMPORTS, {**ENVIRONMENT, "HF_HUB_OFFLINE": "1"})
+    with nursery_for_runs() as nursery:
         processes = Processes(local.scratch / "services", nursery=nursery)
         world = LocalWorld(local, processes, Launches(local, nursery.address), model_cache)
         try:
-            return await _until_it_ends(world, local, watch, warm_up=nursery.start)
+            return await _until_it_ends(world, local, watch, nursery)
         finally:
             await processes.close()
-            nursery.close()
 
 
-async def _until_it_ends(
-    world: LocalWorld, local: LocalRun, watch: Watcher, *, warm_up: Callable[[], object]
-) -> RunStatus:
+async def _until_it_ends(world: LocalWorld, local: LocalRun, watch: Watcher, nursery: Nursery) -> RunStatus:
     status = local.read_status()
     stopped = _stop_event()
     while not stopped.is_set():
@@ -65,7 +50,7 @@ async def _until_it_ends(
         if status.is_terminal and not decided.actions:
             break
         if decided.services is not None:
-            warm_up()
+            nursery.warm_up()
             await world.reconcile(decided.services)
         for action in decided.actions:
             await world.act(action)

@@ -47,14 +47,6 @@ class Spawner(Protocol):
         ...
 
 
-class Parent(Spawner, Protocol):
-    """One that can say whose children they are."""
-
-    def parent_pid(self) -> int:
-        """The process that what is started has as its parent."""
-        ...
-
-
 class Interpreter:
     """A new interpreter for each; ``environment`` is added to this process's own."""
 
@@ -76,9 +68,6 @@ class Interpreter:
         threading.Thread(target=child.wait, daemon=True).start()
         return born
 
-    def parent_pid(self) -> int:
-        return os.getpid()
-
 
 class Nursery:
     """A nursery that listens at ``address``, started by somebody else.
@@ -87,38 +76,45 @@ class Nursery:
     """
 
     def __init__(self, address: Path) -> None:
-        self._address = address
+        self.address = address
+
+    def warm_up(self) -> None:
+        """Makes sure that it is there; what is somebody else's is theirs to keep."""
 
     def spawn(self, order: Order) -> Born:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(_ANSWER_WITHIN_S)
-                connection.connect(str(self._address))
+                connection.connect(str(self.address))
                 connection.sendall(order.to_json())
                 answer = connection.makefile().readline()
         except OSError as error:
-            raise Unavailable(f"the nursery at {self._address} does not answer: {error}") from error
+            raise Unavailable(f"the nursery at {self.address} does not answer: {error}") from error
         if not answer:
-            raise Unavailable(f"the nursery at {self._address} ended before it could start {order.module}")
+            raise Unavailable(f"the nursery at {self.address} ended before it could start {order.module}")
         return Born(**json.loads(answer))
 
 
-class OwnNursery:
+class OwnNursery(Nursery):
     """A nursery that is started when it is first needed, and again should it be killed.
 
     ``modules`` are imported in it once, under ``environment``. It ends with this process, if not before.
     """
 
     def __init__(self, directory: Path, modules: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.address = directory / "nursery"
+        super().__init__(directory / "nursery")
         self._log = directory / "nursery.log"
         self._modules = modules
         self._interpreter = Interpreter(environment)
         self._process: Born | None = None
         self._starting = threading.Lock()
 
-    def start(self) -> Born:
+    def warm_up(self) -> None:
         """Starts it unless it is there, and does not wait for its imports."""
+        self.start()
+
+    def start(self) -> Born:
+        """As `warm_up`; returns its process."""
         with self._starting:
             if self._process is None or not self._process.is_alive:
                 self.address.unlink(missing_ok=True)
@@ -132,10 +128,7 @@ class OwnNursery:
         # It listens before it imports, so this wait is for an interpreter alone.
         while process.is_alive and not self.address.exists():
             time.sleep(0.01)
-        return Nursery(self.address).spawn(order)
-
-    def parent_pid(self) -> int:
-        return self.start().pid
+        return super().spawn(order)
 
     def close(self) -> None:
         """Ends it; what it has started lives on."""

@@ -7,7 +7,6 @@ in flight within ``drain_seconds``, and exits 0.
 
 import asyncio
 import json
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
+from selfie.processes.births import Born, process_birth
 from selfie.rpc.interceptors import GuardInterceptor
 from selfie.rpc.logs import configure
 from selfie.rpc.settings import ServerSettings
@@ -119,10 +119,12 @@ async def _serve(settings: ServerSettings, service: Service) -> None:
 
 
 async def _end_with_parent(parent_pid: int | None, ended: asyncio.Event) -> None:
-    while parent_pid is not None and os.getppid() == parent_pid:
-        await asyncio.sleep(1)
-    if parent_pid is not None:
-        ended.set()
+    if parent_pid is None:
+        return
+    parent = Born(parent_pid, process_birth(parent_pid) or "gone")
+    while parent.is_alive:
+        await asyncio.sleep(0.5)
+    ended.set()
 
 
 async def _start_and_announce(server: RunningServer, settings: ServerSettings, service: Service) -> None:

@@ -33,8 +33,11 @@ class ServerSettings(BaseSettings):
     drain_seconds: float = Field(
         10, ge=0, description="Time that calls in flight get to finish on SIGTERM, in seconds."
     )
+    lease_seconds: float = Field(
+        30, gt=0, description="Age of a heartbeat at which its work is taken over, in seconds."
+    )
     parent_pid: int | None = Field(
-        None, description="Process to end with: the service drains when this one is no longer its parent."
+        None, description="Process to end with: the service drains when this one has ended."
     )
     reflection: bool = Field(True, description="Answer reflection, for grpcurl and the like.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")

@@ -1,12 +1,9 @@
 """``python -m selfie.scoring --policy DIR --reference DIR``: serves until SIGTERM."""
 
-import platform
-import uuid
-
 from pydantic_settings import CliApp
 
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service, run
-from selfie.rpc.stores import store_opener
 from selfie.scoring.core import Scorer
 from selfie.scoring.loading import load_scorer
 from selfie.scoring.servicer import scoring_service
@@ -28,8 +25,7 @@ def main() -> None:
     async def build() -> Service:
         return scoring_service(
             load,
-            open_store=store_opener(settings.artifact_roots),
-            owner=f"scoring-{platform.node()}-{uuid.uuid4().hex[:8]}",
+            replica=Replica.of("scoring", settings),
             max_waiting_calls=settings.max_waiting_calls,
         )
 

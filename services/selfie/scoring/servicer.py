@@ -10,11 +10,11 @@ from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 
 from selfie.artifacts.manifests import Manifest
-from selfie.artifacts.store import Store
 from selfie.errors import Unavailable
 from selfie.rpc import operations_servicer
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner
+from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service
 from selfie.scoring.core import Scorer
 from selfie.scoring.dataset import score_dataset
@@ -91,10 +91,8 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         return await asyncio.wrap_future(self._worker.submit(call, *args, **kwargs))
 
 
-def scoring_service(
-    load: Callable[[], Scorer], *, open_store: Callable[[str], Store], owner: str, max_waiting_calls: int
-) -> Service:
-    """The scoring service, ready when ``load`` has returned; ``owner`` names this process in the store."""
+def scoring_service(load: Callable[[], Scorer], *, replica: Replica, max_waiting_calls: int) -> Service:
+    """The scoring service, ready when ``load`` has returned."""
     worker = Worker(capacity=max_waiting_calls)
     loading = worker.start(load)
 
@@ -104,7 +102,7 @@ def scoring_service(
         return score_dataset(context, task, loading.result(), worker)
 
     methods = {_SCORE_DATASET: Method(scoring_pb2.ScoreDatasetRequest, work)}
-    runner = OperationRunner(open_store=open_store, owner=owner, methods=methods)
+    runner = replica.runner(methods)
 
     def register(server: grpc.aio.Server) -> None:
         servicer = ScoringServicer(loading, worker, runner)

@@ -13,7 +13,7 @@ import pytest
 
 from selfie.errors import Unavailable
 from selfie.processes.births import Born
-from selfie.processes.spawning import Interpreter, Nursery, Order, OwnNursery, Parent
+from selfie.processes.spawning import Interpreter, Nursery, Order, OwnNursery, Spawner
 
 SLOW = """
 import os
@@ -67,7 +67,7 @@ def interpreter() -> Interpreter:
 
 
 @pytest.fixture(params=["interpreter", "nursery"])
-def parent(request: pytest.FixtureRequest) -> Parent:
+def spawner(request: pytest.FixtureRequest) -> Spawner:
     return request.getfixturevalue(request.param)
 
 
@@ -92,36 +92,36 @@ def facts_of(order: Order) -> dict:
     return json.loads(place.read_text())
 
 
-def test_a_module_runs_as_if_it_had_been_started_by_itself(parent: Parent, order):
+def test_a_module_runs_as_if_it_had_been_started_by_itself(spawner: Spawner, order):
     asked = order("one", "two")
-    born = parent.spawn(asked)
+    born = spawner.spawn(asked)
     facts = facts_of(asked)
     assert facts["arguments"][1:] == ["one", "two"]
-    assert (facts["pid"], facts["session"], facts["parent"]) == (born.pid, born.pid, parent.parent_pid())
+    assert (facts["pid"], facts["session"]) == (born.pid, born.pid)
     assert (facts["name"], facts["input"], facts["word"]) == ("__main__", "", "nursed")
     until(lambda: not born.is_alive)
     assert asked.log.read_text() == "said\n"
 
 
-def test_an_order_has_its_own_environment(parent: Parent, order):
+def test_an_order_has_its_own_environment(spawner: Spawner, order):
     asked = order(TOY_WORD="own")
-    parent.spawn(asked)
+    spawner.spawn(asked)
     assert facts_of(asked)["word"] == "own"
     another = order(name="another")
-    parent.spawn(another)
+    spawner.spawn(another)
     assert facts_of(another)["word"] == "nursed"
 
 
-def test_what_goes_wrong_is_in_the_log(parent: Parent, order):
+def test_what_goes_wrong_is_in_the_log(spawner: Spawner, order):
     asked = order("crash")
-    born = parent.spawn(asked)
+    born = spawner.spawn(asked)
     until(lambda: not born.is_alive)
     assert asked.log.read_text().endswith("RuntimeError: the disk is on fire\n")
 
 
-def test_a_process_can_be_ended(parent: Parent, order):
+def test_a_process_can_be_ended(spawner: Spawner, order):
     asked = order("stay")
-    born = parent.spawn(asked)
+    born = spawner.spawn(asked)
     facts_of(asked)
     assert born.send(signal.SIGTERM)
     until(lambda: not born.is_alive)
@@ -133,7 +133,7 @@ def test_the_nursery_has_imported_once_what_its_children_need(nursery: OwnNurser
     for one in asked:
         nursery.spawn(one)
     facts = [facts_of(one) for one in asked]
-    assert {one["imported_by"] for one in facts} == {nursery.parent_pid()}
+    assert {one["imported_by"] for one in facts} == {nursery.start().pid}
     assert len({one["chance"] for one in facts}) == 3
 
 
@@ -146,7 +146,7 @@ def test_a_nursery_that_was_killed_is_started_again_and_its_children_live_on(nur
     until(lambda: not before.is_alive)
     second = order(name="second")
     nursery.spawn(second)
-    assert facts_of(second)["parent"] == nursery.parent_pid() != before.pid
+    assert facts_of(second)["parent"] == nursery.start().pid != before.pid
     assert child.is_alive
     child.send(signal.SIGKILL)
 
@@ -156,7 +156,7 @@ def test_somebody_else_may_order_from_it_too(nursery: OwnNursery, order):
     until(nursery.address.exists)
     asked = order()
     Nursery(nursery.address).spawn(asked)
-    assert facts_of(asked)["parent"] == nursery.parent_pid()
+    assert facts_of(asked)["parent"] == nursery.start().pid
 
 
 def test_a_nursery_that_is_not_there_is_said_to_be_unavailable(tmp_path: Path, order):
