@@ -23,6 +23,9 @@ _BUILT_IN = {
     "builtin://smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct, of which Selfie carries weights "
     "rounded to 4 bits, the embedding to 8, written as float32; Apache-2.0",
 }
+# Manifests are a run's own, and speeds those of the process that happened to finish the training.
+_OF_ONE_RUN = frozenset({"pairs"})
+_OF_ONE_START = frozenset({"seconds", "threads", "tokens_per_second", "pairs_per_second"})
 _LIMITS = """\
 ## What is not known
 
@@ -47,7 +50,8 @@ class Origin:
 def model_card(source: Manifest, weights: str, origin: Origin) -> str:
     """The text of ``README.md``; ``source`` is the manifest of the step that made the weights.
 
-    It has neither times nor attempt, so that publishing again gives the same checkpoint.
+    It has nothing that differs between two runs of the same specification and random seed: no time,
+    no attempt, no digest of a manifest. So the same training gives the same checkpoint, card and all.
     """
     trained = source.step != "prepare"
     description = _TRAINED.format(kind=_KINDS[origin.round == 0]) if trained else _UNTRAINED
@@ -72,10 +76,10 @@ def _front_matter(origin: Origin) -> str:
 def _table(source: Manifest, weights: str, origin: Origin) -> str:
     revision = f", revision `{origin.revision}`" if origin.revision else ""
     built_in = f": {_BUILT_IN[origin.base_model]}" if origin.base_model in _BUILT_IN else ""
-    inputs = {} if source.step == "prepare" else source.inputs
+    inputs = {} if source.step == "prepare" else _without(source.inputs, _OF_ONE_RUN)
     rows = {
         "Base model": f"`{origin.base_model}`{revision}{built_in}",
-        "Run": f"{origin.run_name}, `{source.run_uid}`",
+        "Run": f"`{origin.run_name}`",
         "Made by": f"`{source.step}`",
         "Its weights": f"`{weights}`",
         **{f"Made from: {name}": f"`{digest}`" for name, digest in sorted(inputs.items())},
@@ -90,11 +94,15 @@ def _parameters(source: Manifest) -> str:
     return "\n\n".join(
         [
             "## Parameters of the training",
-            _json_block(source.parameters),
+            _json_block(_without(source.parameters, _OF_ONE_RUN)),
             "## What the training counted",
-            _json_block({"counts": source.counts, "measures": source.measures}),
+            _json_block({"counts": source.counts, "measures": _without(source.measures, _OF_ONE_START)}),
         ]
     )
+
+
+def _without(fields: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
 
 
 def _json_block(value: Mapping[str, Any]) -> str:

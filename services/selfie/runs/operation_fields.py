@@ -116,7 +116,7 @@ class OperationFields(Record):
     )
     checkpoint_seconds: int = Field(
         default=600,
-        ge=10,
+        ge=1,
         le=86400,
         description="Time between a trainer's checkpoints, which a restart goes on from.",
     )
