@@ -23,6 +23,7 @@ def summarise(run: RunFacts) -> list[str]:
             _best_round(run),
             *(_against_seed(facts) for facts in run.rounds[1:]),
             *(_quality(run, facts) for facts in run.rounds[1:]),
+            *(_at_equal_length(facts) for facts in run.rounds[1:]),
             _labels(run),
             _detector(run),
         )
@@ -107,6 +108,16 @@ def _quality(run: RunFacts, facts: RoundFacts) -> str:
     return (
         f"Round {facts.number}'s responses rate {gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] in "
         f"{run.evaluator} against the seed policy's: {verdict}."
+    )
+
+
+def _at_equal_length(facts: RoundFacts) -> str:
+    found = facts.quality.wins.get("seed") if facts.quality else None
+    if found is None or found.controlled is None:
+        return ""
+    return (
+        f"At equal length, round {facts.number}'s responses win {share(found.controlled)} prompts against "
+        f"the seed policy's ({percent(found.raw.value)} as they are)."
     )
 
 
