@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from selfie.filtering.rules import REASONS
 from selfie.method.judgements import Contrast
 from selfie.method.statistics import Difference, Proportion
 from selfie.method.win_rates import WinRate
@@ -52,8 +53,10 @@ def split(found: Contrast) -> str:
 
 
 def p_value(value: float) -> str:
-    """Two decimals, and never a zero."""
-    return "p < 0.01" if value < 0.01 else f"p {value:.2f}"
+    """Two decimals, three below 0.1, and never a zero."""
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p {value:.3f}" if value < 0.1 else f"p {value:.2f}"
 
 
 def measure(step: str, name: str, digits: int = 2) -> Cell:
@@ -101,12 +104,11 @@ def removed(facts: RoundFacts) -> str:
     step = facts.steps.get("filter")
     if step is None:
         return NOTHING
-    reasons = [
-        f"{name.replace('-', ' ')} {count}"
-        for name, count in step.counts.items()
-        if name not in {"kept", "noisy"} and count
-    ]
-    return ", ".join(reasons) or "none"
+    counts = {reason: step.counts.get(reason.replace("-", "_"), 0) for reason in REASONS}
+    return (
+        ", ".join(f"{reason.replace('-', ' ')} {count}" for reason, count in counts.items() if count)
+        or "none"
+    )
 
 
 def detector(facts: RoundFacts) -> str:
