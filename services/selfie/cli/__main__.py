@@ -102,12 +102,14 @@ def compare(
     with told_to_people():
         check_output(output)
         found = compare_places(places, baseline, artifacts)
-        if output == "json":
-            sys.stdout.write(written(found))
-        else:
-            print_comparison(found, details=details)
         if html:
             write_html(found, html)
+        if output == "json":
+            sys.stdout.write(written(found))
+            return
+        print_comparison(found, details=details)
+        if html:
+            sys.stdout.write(f"{html}\n")
 
 
 @app.command(

@@ -28,11 +28,11 @@ def compare_places(places: Sequence[str], baseline: str | None, artifacts: str |
     """The runs at these places, against a round of one of them, or of another run: ``RUN[:ROUND]``."""
     name, number = parse_baseline(baseline) if baseline else (places[0], 0)
     found = [_read(place, artifacts) for place in places]
-    base = _read(name, artifacts)
-    if base.uri not in [run.uri for run in found]:
-        found.insert(0, base)
+    base = find_store(name, artifacts).uri
+    if base not in [run.uri for run in found]:
+        found.insert(0, _read(name, artifacts))
     runs = with_names_apart(found)
-    return compare_runs(runs, next(run for run in runs if run.uri == base.uri), number)
+    return compare_runs(runs, next(run for run in runs if run.uri == base), number)
 
 
 def parse_baseline(text: str) -> tuple[str, int]:

@@ -40,11 +40,9 @@ def points(value: Difference) -> str:
     return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
 
 
-def signed(value: Difference | None, digits: int = 3) -> str:
+def signed(value: Difference | None) -> str:
     """A difference with its interval."""
-    if value is None:
-        return NOTHING
-    return f"{value.value:+.{digits}f} [{value.low:+.{digits}f}, {value.high:+.{digits}f}]"
+    return NOTHING if value is None else f"{value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
 
 
 def split(found: Contrast) -> str:
@@ -105,10 +103,8 @@ def removed(facts: RoundFacts) -> str:
     if step is None:
         return NOTHING
     counts = {reason: step.counts.get(reason.replace("-", "_"), 0) for reason in REASONS}
-    return (
-        ", ".join(f"{reason.replace('-', ' ')} {count}" for reason, count in counts.items() if count)
-        or "none"
-    )
+    told = [f"{reason.replace('-', ' ')} {count}" for reason, count in counts.items() if count]
+    return ", ".join(told) or "none"
 
 
 def detector(facts: RoundFacts) -> str:

@@ -2,8 +2,8 @@
 
 from selfie.method.judgements import Contrast
 from selfie.method.statistics import Proportion
-from selfie.method.verdicts import verdict_of
-from selfie.report.cells import percent, points, share
+from selfie.method.verdicts import Verdict, verdict_of
+from selfie.report.cells import percent, share
 from selfie.report.comparisons import Comparison
 from selfie.report.facts import RoundFacts, RunFacts
 
@@ -92,12 +92,10 @@ def _change(comparison: Comparison) -> str:
     return _told(comparison.verdict, comparison.parts["all"])
 
 
-def _told(verdict: str, found: Contrast) -> str:
-    return f"{verdict.replace('difference established', 'difference is established')}, {_points(found)}"
-
-
-def _points(found: Contrast) -> str:
-    return points(found.accuracy).replace(" [", " points [")
+def _told(verdict: Verdict, found: Contrast) -> str:
+    said = "no difference is established" if verdict == "no difference established" else verdict
+    gain = found.accuracy
+    return f"{said}, {100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
 
 
 def _quality(run: RunFacts, facts: RoundFacts) -> str:

@@ -157,6 +157,7 @@ def test_the_page_is_one_file_that_needs_nothing_beside_it(two, tmp_path):
     file = tmp_path / "pages" / "compared.html"
     result = invoke("poor", "good", *two, "--html", str(file))
     assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == str(file)
     html = file.read_text(encoding="utf-8")
     page = Page(html)
     assert page.references
