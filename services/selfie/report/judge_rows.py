@@ -69,6 +69,10 @@ def _loss(found: Comparison) -> str:
 
 def details(reading: Reading) -> tuple[Row, ...]:
     """What the rows of the pairs say of the judge in one reading of its rewards."""
+    return (*_parts(reading), *_against_seed(reading), *_probabilities(reading), *_rivals(reading))
+
+
+def _parts(reading: Reading) -> tuple[Row, ...]:
     return (
         Row(
             "report half",
@@ -85,6 +89,11 @@ def details(reading: Reading) -> tuple[Row, ...]:
             "Accuracy where people chose the shorter response.",
             accuracy_on(reading, "chosenShorter"),
         ),
+    )
+
+
+def _against_seed(reading: Reading) -> tuple[Row, ...]:
+    return (
         Row(
             "against the seed, after Holm",
             "The exact p on all pairs, adjusted for every comparison with the seed in this run.",
@@ -105,6 +114,11 @@ def details(reading: Reading) -> tuple[Row, ...]:
             "On the pairs whose chosen response is the shorter one.",
             against_seed(reading, "chosenShorter"),
         ),
+    )
+
+
+def _probabilities(reading: Reading) -> tuple[Row, ...]:
+    return (
         Row(
             "log-loss",
             "Mean −log p of people's choices; 0.693 knows nothing.",
@@ -125,12 +139,15 @@ def details(reading: Reading) -> tuple[Row, ...]:
             "Mean difference of rewards, in favour of people's choices.",
             judge_figure(reading, lambda figures: number(figures.mean_margin, 3)),
         ),
-        *(
-            Row(
-                f"against {name}",
-                "Difference in points on the same pairs, right only here : only there, exact p.",
-                against_rival(reading, rival),
-            )
-            for rival, name in _RIVALS.items()
-        ),
+    )
+
+
+def _rivals(reading: Reading) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            f"against {name}",
+            "Difference in points on the same pairs, right only here : only there, exact p.",
+            against_rival(reading, rival),
+        )
+        for rival, name in _RIVALS.items()
     )
