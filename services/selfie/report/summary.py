@@ -58,8 +58,8 @@ def _best_round(run: RunFacts) -> str:
         return ""
     name = "the seed" if best.number == 0 else f"round {best.number}"
     told = (
-        f"Of all rounds, {name} did best on one half of the held-out pairs; on the other half, which did "
-        f"not choose it, the judge agrees with people on {share(found)}."
+        f"The best round, chosen on one half of the held-out pairs, is {name}: on the other half its judge "
+        f"agrees with people on {share(found)}."
     )
     mine = next((each for each in best.comparisons if best.judge and each.reading == best.judge.own), None)
     there = mine.parts.get("report") if mine else None

@@ -90,9 +90,9 @@ def test_equal_responses_are_not_established_to_differ(toy, run_of, summary_of):
 def test_the_best_round_is_reported_by_the_half_that_did_not_choose_it(toy, run_of, summary_of):
     toy.heldout(0, by_half(gate=-1.0, report=1.0))
     toy.heldout(1, by_half(gate=1.0, report=-1.0))
-    (found,) = said(summary_of(toy, run_of(), RunStatus(best=BEST)), "Of all rounds")
+    (found,) = said(summary_of(toy, run_of(), RunStatus(best=BEST)), "The best round")
     n = sum(not in_gate_half(f"h{index}") for index in range(60))
-    assert "round 1 did best on one half" in found
+    assert "is round 1: on the other half" in found
     assert f"agrees with people on 0.0 % [0, 10] of {n}." in found
     assert "Against the seed, there: worse, -100.0 points" in found
 
@@ -100,7 +100,7 @@ def test_the_best_round_is_reported_by_the_half_that_did_not_choose_it(toy, run_
 def test_a_best_round_that_every_pair_chose_is_not_reported_by_them(toy, run_of, summary_of):
     reporting = [f"h{index}" for index in range(60) if not in_gate_half(f"h{index}")]
     toy.pairs_named(1, reporting)
-    assert not said(summary_of(toy, run_of(), RunStatus(best=BEST)), "Of all rounds")
+    assert not said(summary_of(toy, run_of(), RunStatus(best=BEST)), "The best round")
 
 
 def test_one_of_many_rounds_that_seems_better_is_not_called_so(toy, run_of, summary_of):
