@@ -59,8 +59,7 @@ def status(
     from selfie.runs.status import object_of_status
 
     with told_to_people():
-        if output not in ("text", "json"):
-            raise InvalidInput("--output", f"{output!r} is unknown", "use text or json")
+        check_output(output)
         store = find_store(place, artifacts)
         found = read_run(store)
         if output == "json":
@@ -81,6 +80,38 @@ def report(place: Place, artifacts: Artifacts = None) -> None:
         sys.stdout.write(f"{report_of(store, read_run(store), read_status(store))}\n")
 
 
+@app.command()
+def compare(
+    places: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, as `selfie status` takes them.")
+    ],
+    artifacts: Artifacts = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN[:ROUND]", help="What all is held against. Default: the first run's round 0."
+        ),
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
+    html: Annotated[Path | None, typer.Option(help="Also write one HTML file.", dir_okay=False)] = None,
+    details: Annotated[bool, typer.Option("--details", help="Print every table.")] = False,
+) -> None:
+    """Compare runs and rounds, pair by pair on the held-out pairs that they share."""
+    from selfie.cli.comparing import compare_places, print_comparison, write_html, written
+
+    with told_to_people():
+        check_output(output)
+        found = compare_places(places, baseline, artifacts)
+        if html:
+            write_html(found, html)
+        if output == "json":
+            sys.stdout.write(written(found))
+            return
+        print_comparison(found, details=details)
+        if html:
+            sys.stdout.write(f"{html}\n")
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )
@@ -97,6 +128,12 @@ def serve(context: typer.Context, name: Annotated[str, typer.Argument()]) -> Non
 def version() -> None:
     """Print the version."""
     sys.stdout.write(f"{__version__}\n")
+
+
+def check_output(output: str) -> None:
+    """Refuses a form of output that there is not."""
+    if output not in ("text", "json"):
+        raise InvalidInput("--output", f"{output!r} is unknown", "use text or json")
 
 
 def cache_dir() -> Path:

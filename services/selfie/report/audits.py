@@ -1,14 +1,13 @@
-"""Holds what the policy made and preferred against an evaluator that is not the policy."""
+"""Holds what the policy preferred against an evaluator that is not the policy."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 
 from selfie.method.oracles import EVALUATORS
-from selfie.method.statistics import Difference, Proportion, paired_bootstrap, wilson_interval
-from selfie.report.facts import Floats, LabelAudit, Quality
+from selfie.method.statistics import Proportion, wilson_interval
+from selfie.report.facts import Floats, LabelAudit
 
 Evaluator = Callable[[str], float]
 
@@ -38,44 +37,9 @@ def audit_labels(evaluator: str, kept: pa.Table | None, noise: pa.Table | None) 
     )
 
 
-def rate_responses(evaluator: str, responses: pa.Table | None, seed: pa.Table | None) -> Quality | None:
-    """Mean rating of the responses, and against the seed policy's on the same prompts.
-
-    The interval of the mean is a bootstrap over prompts' ratings; so is that of the difference.
-    """
-    if evaluator not in EVALUATORS or responses is None:
-        return None
-    rate = EVALUATORS[evaluator]
-    mine = _ratings(rate, responses)
-    values = np.array([value for value in mine.values() if math.isfinite(value)])
-    if not values.size:
-        return None
-    mean = paired_bootstrap(values, np.zeros_like(values), seed=0)
-    theirs = _ratings(rate, seed) if seed is not None else {}
-    both = [key for key in mine if math.isfinite(mine[key]) and math.isfinite(theirs.get(key, math.nan))]
-    if not both:
-        return Quality(mean=mean, against_seed=None, wins=None)
-    ours, others = np.array([mine[key] for key in both]), np.array([theirs[key] for key in both])
-    return Quality(mean, _difference(ours, others), _wins(ours, others))
-
-
-def _difference(ours: Floats, others: Floats) -> Difference:
-    return paired_bootstrap(ours, others, seed=0)
-
-
-def _wins(ours: Floats, others: Floats) -> Proportion:
-    won = np.where(ours == others, 0.5, ours > others)
-    return wilson_interval(float(won.sum()), won.size)
-
-
 def _gaps(rate: Evaluator, pairs: pa.Table) -> Floats:
     texts = zip(pairs["chosen_text"].to_pylist(), pairs["rejected_text"].to_pylist(), strict=True)
     return np.array([rate(chosen) - rate(rejected) for chosen, rejected in texts])
-
-
-def _ratings(rate: Evaluator, responses: pa.Table) -> dict[tuple[str, int], float]:
-    columns = (responses[name].to_pylist() for name in ("prompt_id", "sample_index", "response_text"))
-    return {(prompt, index): rate(text) for prompt, index, text in zip(*columns, strict=True)}
 
 
 def _trained_noisy(

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+from selfie.filtering.rules import REASONS
+from selfie.method.judgements import Contrast
 from selfie.method.statistics import Difference, Proportion
+from selfie.method.win_rates import WinRate
 from selfie.report.facts import RoundFacts
 
 NOTHING = "–"
@@ -32,6 +35,28 @@ def estimate(value: Difference) -> str:
     return f"{value.value:.1f} [{value.low:.1f}, {value.high:.1f}]"
 
 
+def points(value: Difference) -> str:
+    """A difference of shares in points, with its interval."""
+    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
+
+
+def signed(value: Difference | None) -> str:
+    """A difference with its interval."""
+    return NOTHING if value is None else f"{value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
+
+
+def split(found: Contrast) -> str:
+    """Pairs that only the first : only the second got right, and the exact p."""
+    return f"{found.mcnemar.first_only} : {found.mcnemar.second_only}, {p_value(found.mcnemar.p_value)}"
+
+
+def p_value(value: float) -> str:
+    """Two decimals, three below 0.1, and never a zero."""
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p {value:.3f}" if value < 0.1 else f"p {value:.2f}"
+
+
 def measure(step: str, name: str, digits: int = 2) -> Cell:
     return lambda facts: number(facts.measure(step, name), digits)
 
@@ -40,30 +65,32 @@ def percent_of(step: str, name: str) -> Cell:
     return lambda facts: percent(facts.measure(step, name))
 
 
-def with_interval(name: str) -> Cell:
+def raw_wins(baseline: str) -> Cell:
     def cell(facts: RoundFacts) -> str:
-        value, low, high = (
-            facts.measure("evaluate-heldout", f"{name}{end}") for end in ("", "_low", "_high")
-        )
-        if value is None or low is None or high is None:
-            return percent(value)
-        return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        found = _wins(facts, baseline)
+        return share(found.raw if found else None)
 
     return cell
 
 
-def against_seed(index: int) -> Cell:
+def controlled_wins(baseline: str) -> Cell:
+    """The rate at equal length, or why there is none."""
+
     def cell(facts: RoundFacts) -> str:
-        if not facts.comparisons:
-            return NOTHING
-        found = facts.comparisons[index]
-        gain, test = found.difference, found.mcnemar
-        return (
-            f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], "
-            f"{test.first_only} : {test.second_only}, p {test.p_value:.2f}"
-        )
+        found = _wins(facts, baseline)
+        return controlled(found) if found else NOTHING
 
     return cell
+
+
+def controlled(found: WinRate) -> str:
+    """The win rate at equal length and what to beware of."""
+    told = (share(found.controlled) if found.controlled else "", found.remark)
+    return "; ".join(part for part in told if part)
+
+
+def _wins(facts: RoundFacts, baseline: str) -> WinRate | None:
+    return facts.quality.wins.get(baseline) if facts.quality else None
 
 
 def quantiles(facts: RoundFacts) -> str:
@@ -75,12 +102,9 @@ def removed(facts: RoundFacts) -> str:
     step = facts.steps.get("filter")
     if step is None:
         return NOTHING
-    reasons = [
-        f"{name.replace('-', ' ')} {count}"
-        for name, count in step.counts.items()
-        if name not in {"kept", "noisy"} and count
-    ]
-    return ", ".join(reasons) or "none"
+    counts = {reason: step.counts.get(reason.replace("-", "_"), 0) for reason in REASONS}
+    told = [f"{reason.replace('-', ' ')} {count}" for reason, count in counts.items() if count]
+    return ", ".join(told) or "none"
 
 
 def detector(facts: RoundFacts) -> str:

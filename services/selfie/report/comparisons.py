@@ -1,64 +1,82 @@
-"""Holds the judge of one round against the seed's, pair by pair on the same held-out pairs."""
+"""Holds one judge against another, pair by pair on the held-out pairs that both have."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-import pyarrow as pa
-
-from selfie.method.statistics import mcnemar_exact, pair_credits, paired_bootstrap, wilson_interval
-from selfie.report.facts import Comparison, Floats
-
-READINGS = ("summed", "length-normalised")
-"""How rewards are read: over all tokens of a response, or per token."""
+from selfie.method.judgements import Contrast, contrasts
+from selfie.method.matching import Matching, match
+from selfie.method.statistics import Difference, McNemar
+from selfie.method.subsets import PARTS, PartName
+from selfie.method.verdicts import Verdict, holm, verdict_of
+from selfie.report.heldout import READINGS, HeldoutPairs, Reading
 
 
-def credits_of(pairs: pa.Table | None) -> Mapping[str, Floats]:
-    """By reading, 1 for each pair that is judged as people did, ½ for a tie, else 0; empty without pairs.
+@dataclass(frozen=True)
+class Comparison:
+    """One judge against another in one reading: by part, and what it amounts to on all pairs.
 
-    Margins within the scorer's error are ties in the reading that the run goes by, for which the
-    rows have the bound; in the other one only equal rewards are.
+    ``p_value`` is the exact test's, adjusted for all comparisons that it stands among.
     """
-    if pairs is None or not pairs.num_rows:
-        return {}
-    own = READINGS[1] if pairs["normalization"][0].as_py() == "mean" else READINGS[0]
-    margins = {READINGS[0]: _summed(pairs), READINGS[1]: column(pairs, "margin_mean")}
-    margins[own] = np.where(
-        np.abs(column(pairs, "margin")) <= column(pairs, "tie_band"), 0.0, column(pairs, "margin")
-    )
-    return {reading: pair_credits(values) for reading, values in margins.items()}
+
+    versus: str
+    reading: Reading
+    parts: Mapping[PartName, Contrast]
+    p_value: float
+
+    @property
+    def difference(self) -> Difference:
+        """Of the accuracies on all pairs."""
+        return self.parts["all"].accuracy
+
+    @property
+    def mcnemar(self) -> McNemar:
+        """The exact test on all pairs, not adjusted."""
+        return self.parts["all"].mcnemar
+
+    @property
+    def verdict(self) -> Verdict:
+        """What all pairs allow to be said."""
+        return verdict_of(self.parts["all"], self.p_value)
 
 
-def compare(mine: Mapping[str, Floats], seed: Mapping[str, Floats]) -> Sequence[Comparison]:
-    """One comparison for each reading; none where either was not measured."""
-    return tuple(
-        Comparison(
-            versus=f"seed, {reading}",
-            difference=paired_bootstrap(mine[reading], seed[reading], seed=0),
-            mcnemar=mcnemar_exact(mine[reading], seed[reading]),
+@dataclass(frozen=True, eq=False)
+class PairedJudges:
+    """Two judges: which pairs both have, and by reading the contrast on each part of these."""
+
+    matching: Matching
+    readings: Mapping[Reading, Mapping[PartName, Contrast]]
+
+
+def pair_up(first: HeldoutPairs, second: HeldoutPairs) -> PairedJudges | None:
+    """Two judges on the pairs that both have; None if there is no such pair.
+
+    A pair is in a part if it is for both: their tokenizers may count its lengths differently.
+    """
+    found = match(first.contents, second.contents)
+    if not found.first.size:
+        return None
+    parts = {name: first.parts[name][found.first] & second.parts[name][found.second] for name in PARTS}
+    readings = {
+        reading: contrasts(
+            first.judgements[reading].at(found.first), second.judgements[reading].at(found.second), parts
         )
         for reading in READINGS
-        if reading in mine and reading in seed
+    }
+    return PairedJudges(found, readings)
+
+
+def compare(mine: HeldoutPairs | None, seed: HeldoutPairs | None) -> tuple[Comparison, ...]:
+    """One comparison for each reading, p-values as they are; none where either was not measured."""
+    paired = pair_up(mine, seed) if mine and seed else None
+    if paired is None:
+        return ()
+    return tuple(
+        Comparison(f"seed, {reading}", reading, parts, parts["all"].mcnemar.p_value)
+        for reading, parts in paired.readings.items()
     )
 
 
-def summed_accuracy(judged: Mapping[str, Floats]) -> Mapping[str, float]:
-    """Accuracy of the summed judge with its 95 % interval, as measures; empty where there are no pairs."""
-    found = judged.get(READINGS[0])
-    if found is None:
-        return {}
-    share = wilson_interval(float(found.sum()), found.size)
-    return {"accuracy_sum": share.value, "accuracy_sum_low": share.low, "accuracy_sum_high": share.high}
-
-
-def column(table: pa.Table, name: str) -> Floats:
-    """A column of numbers."""
-    return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def _summed(pairs: pa.Table) -> Floats:
-    if pairs["normalization"][0].as_py() != "mean":
-        return column(pairs, "margin")
-    chosen, rejected = (
-        column(pairs, f"{side}_reward") * column(pairs, f"{side}_tokens") for side in ("chosen", "rejected")
-    )
-    return np.asarray(chosen - rejected, dtype=np.float64)
+def adjusted(rounds: Sequence[Sequence[Comparison]]) -> list[tuple[Comparison, ...]]:
+    """The comparisons of all rounds with Holm's correction over all of them."""
+    p_values = iter(holm([found.mcnemar.p_value for comparisons in rounds for found in comparisons]))
+    return [tuple(replace(found, p_value=next(p_values)) for found in comparisons) for comparisons in rounds]

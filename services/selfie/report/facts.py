@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from selfie.method.statistics import Difference, McNemar, Proportion
+from selfie.method.statistics import Proportion
+from selfie.report.comparisons import Comparison
+from selfie.report.heldout import HeldoutPairs, JudgeFacts
+from selfie.report.ratings import Quality
 
 Floats = NDArray[np.float64]
 
@@ -35,24 +38,6 @@ class LabelAudit:
 
 
 @dataclass(frozen=True)
-class Quality:
-    """Responses of one policy by the evaluator; ``against_seed`` compares on the same prompts."""
-
-    mean: Difference
-    against_seed: Difference | None
-    wins: Proportion | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The judge of one round against another on the same held-out pairs."""
-
-    versus: str
-    difference: Difference
-    mcnemar: McNemar
-
-
-@dataclass(frozen=True)
 class SamplePair:
     """One self-made pair to read."""
 
@@ -71,8 +56,9 @@ class RoundFacts:
     number: int
     steps: Mapping[str, StepFacts]
     margins: Floats
-    # By reading of the judge: how right it was on each held-out pair.
-    credits: Mapping[str, Floats] = field(default_factory=dict)
+    # The pairs behind `judge`, to hold another round against.
+    heldout: HeldoutPairs | None = None
+    judge: JudgeFacts | None = None
     comparisons: Sequence[Comparison] = ()
     audit: LabelAudit | None = None
     quality: Quality | None = None

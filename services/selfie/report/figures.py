@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +14,11 @@ from selfie.report.facts import RoundFacts, RunFacts
 
 BLUE, ORANGE, GREEN, GREY = "#2f6fb0", "#d9822b", "#3c8c5a", "#8a8f98"
 
-Draw = Callable[[Axes, RunFacts], None]
+
+class Draw(Protocol):
+    """Draws something of a run."""
+
+    def __call__(self, axes: Axes, run: RunFacts) -> None: ...
 
 
 def draw_all(run: RunFacts) -> dict[str, bytes]:
@@ -20,20 +26,21 @@ def draw_all(run: RunFacts) -> dict[str, bytes]:
     drawn = {}
     for name, (title, draw, applies) in FIGURES.items():
         if applies(run):
-            drawn[name] = _png(title, draw, run)
+            drawn[name] = png(title, partial(draw, run=run))
     return drawn
 
 
-def _png(title: str, draw: Draw, run: RunFacts) -> bytes:
+def png(title: str, draw: Callable[[Axes], None]) -> bytes:
+    """A plot in the look of all of them; the same numbers give the same bytes."""
     figure = Figure(figsize=(6.4, 3.6), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e8eb")
     axes.set_axisbelow(True)
-    draw(axes, run)
+    draw(axes)
     buffer = io.BytesIO()
-    # Without these two fields the same numbers give the same bytes.
+    # Without these two fields there is nothing in it but the numbers.
     figure.savefig(buffer, format="png", metadata={"Software": None, "Date": None})
     return buffer.getvalue()
 

@@ -1,16 +1,18 @@
 """Reads the facts of a run from its store: manifests first, then the rows that they name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 
 from selfie.artifacts.manifests import Manifest, read_manifest
-from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store
-from selfie.report.audits import audit_labels, rate_responses
-from selfie.report.comparisons import column, compare, credits_of, summed_accuracy
-from selfie.report.facts import Floats, RoundFacts, RunFacts, StepFacts
+from selfie.report.audits import audit_labels
+from selfie.report.comparisons import adjusted, compare
+from selfie.report.facts import RoundFacts, RunFacts, StepFacts
+from selfie.report.heldout import JudgeFacts, column, judge_facts
+from selfie.report.ratings import Rated, quality_of, rate
+from selfie.report.reading import read_baselines, read_heldout, rows_of
 from selfie.report.samples import choose_samples
 from selfie.runs.load import dump_run
 from selfie.runs.spec import SelfieRun
@@ -23,18 +25,18 @@ EMPTY = np.zeros(0)
 def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
     """All that a report says, from what has been published so far."""
     manifests = _manifests(store, run)
-    seed_measures = manifests.get("rounds/00/evaluate-measures")
-    seed_responses = None if seed_measures is None else read_group(store, seed_measures, "responses")
-    rounds: list[RoundFacts] = []
-    for number in sorted(
-        {manifest.round for step, manifest in manifests.items() if step.startswith("rounds/")}
-    ):
+    evaluator = run.spec.evaluation.evaluator
+    baselines = read_baselines(store, evaluator)
+    rounds = []
+    for number in sorted({entry.round for step, entry in manifests.items() if step.startswith("rounds/")}):
         mine = {
             step.rsplit("/", 1)[1]: manifest
             for step, manifest in manifests.items()
             if step.startswith("rounds/") and manifest.round == number
         }
-        rounds.append(_round(store, run, mine, rounds[0] if rounds else None, seed_responses))
+        # What a round is a baseline of itself for says nothing.
+        others = {name: rated for name, rated in baselines.items() if number > 0 or name != "seed"}
+        rounds.append(_round(store, evaluator, mine, others))
     times = [(manifest.started_at, manifest.finished_at) for manifest in manifests.values()]
     return RunFacts(
         name=run.metadata.name,
@@ -42,9 +44,9 @@ def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
         message=derived_message(status),
         best_round=status.best.round if status.best else None,
         spec_yaml=dump_run(run),
-        evaluator=run.spec.evaluation.evaluator,
+        evaluator=evaluator,
         refinement=run.spec.training.refinement,
-        rounds=tuple(rounds),
+        rounds=_compared(rounds),
         seconds=sum((end - start).total_seconds() for start, end in times),
         digests={
             step: manifest.weights_digest for step, manifest in manifests.items() if manifest.weights_digest
@@ -58,44 +60,38 @@ def _manifests(store: Store, run: SelfieRun) -> dict[str, Manifest]:
 
 
 def _round(
-    store: Store,
-    run: SelfieRun,
-    manifests: Mapping[str, Manifest],
-    first: RoundFacts | None,
-    seed_responses: pa.Table | None,
+    store: Store, evaluator: str, manifests: Mapping[str, Manifest], baselines: Mapping[str, Rated]
 ) -> RoundFacts:
-    number = next(iter(manifests.values())).round
-    judged = credits_of(_rows(store, manifests, "evaluate-heldout", "pairs"))
-    steps = {name: _step(name, manifest, judged) for name, manifest in manifests.items()}
-    pairs = _rows(store, manifests, "filter", "pairs")
-    responses = _rows(store, manifests, "evaluate-measures", "responses")
-    evaluator = run.spec.evaluation.evaluator
+    heldout = read_heldout(store, manifests.get("evaluate-heldout"))
+    judge = judge_facts(heldout) if heldout else None
+    pairs = rows_of(store, manifests.get("filter"), "pairs")
     kept = pairs.filter(pairs["kept"]) if pairs is not None else None
+    responses = rate(evaluator, rows_of(store, manifests.get("evaluate-measures"), "responses"))
     return RoundFacts(
-        number=number,
-        steps=steps,
-        margins=_column(kept, "margin"),
-        credits=judged,
-        comparisons=compare(judged, first.credits) if first else (),
-        audit=audit_labels(evaluator, kept, _rows(store, manifests, "train", "noise")),
-        quality=rate_responses(evaluator, responses, seed_responses if number > 0 else None),
+        number=next(iter(manifests.values())).round,
+        steps={name: _step(name, manifest, judge) for name, manifest in manifests.items()},
+        margins=column(kept, "margin") if kept is not None else EMPTY,
+        heldout=heldout,
+        judge=judge,
+        audit=audit_labels(evaluator, kept, rows_of(store, manifests.get("train"), "noise")),
+        quality=quality_of(responses, baselines),
         samples=choose_samples(pairs) if pairs is not None else (),
     )
 
 
-def _step(name: str, manifest: Manifest, judged: Mapping[str, Floats]) -> StepFacts:
+def _compared(rounds: Sequence[RoundFacts]) -> tuple[RoundFacts, ...]:
+    found = adjusted([compare(facts.heldout, rounds[0].heldout) for facts in rounds[1:]])
+    later = (replace(facts, comparisons=each) for facts, each in zip(rounds[1:], found, strict=True))
+    return (*rounds[:1], *later)
+
+
+def _step(name: str, manifest: Manifest, judge: JudgeFacts | None) -> StepFacts:
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
     # The scorer's `accuracy` is that of the run's own reading, which may be the one per token.
-    summed = summed_accuracy(judged) if name == "evaluate-heldout" else {}
+    summed = _summed_accuracy(judge) if judge and name == "evaluate-heldout" else {}
     return StepFacts(name, seconds, manifest.counts, {**manifest.measures, **summed})
 
 
-def _rows(store: Store, manifests: Mapping[str, Manifest], step: str, group: str) -> pa.Table | None:
-    manifest = manifests.get(step)
-    if manifest is None or not any(entry.group == group for entry in manifest.files):
-        return None
-    return read_group(store, manifest, group)
-
-
-def _column(table: pa.Table | None, name: str) -> Floats:
-    return EMPTY if table is None else column(table, name)
+def _summed_accuracy(judge: JudgeFacts) -> Mapping[str, float]:
+    share = judge.figures["summed"].accuracy["all"]
+    return {"accuracy_sum": share.value, "accuracy_sum_low": share.low, "accuracy_sum_high": share.high}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from selfie.report.cells import (
     NOTHING,
     Cell,
-    against_seed,
+    controlled_wins,
     detector,
     estimate,
     measure,
@@ -13,10 +13,10 @@ from selfie.report.cells import (
     percent,
     percent_of,
     quantiles,
+    raw_wins,
     removed,
     share,
     trained,
-    with_interval,
 )
 
 
@@ -28,76 +28,6 @@ class Row:
     explanation: str
     cell: Cell
 
-
-HELDOUT = (
-    Row(
-        "accuracy, summed judge",
-        "Share of people's choices that the implicit reward, summed over tokens, agrees with; "
-        "a tie counts half. 95 % Wilson interval.",
-        with_interval("accuracy_sum"),
-    ),
-    Row("accuracy, length-normalised", "The same with the reward per token.", with_interval("accuracy_mean")),
-    Row(
-        "against the seed, summed",
-        "Difference in points on the same pairs with its bootstrap interval; pairs that only "
-        "this round : only the seed got right, and the exact McNemar p.",
-        against_seed(0),
-    ),
-    Row("against the seed, normalised", "The same for the length-normalised judge.", against_seed(1)),
-    Row(
-        "chance",
-        "What a coin would get.",
-        lambda facts: percent(None if facts.measure("evaluate-heldout", "accuracy") is None else 0.5),
-    ),
-    Row(
-        "prefer the longer",
-        "What always choosing the longer response would get.",
-        percent_of("evaluate-heldout", "accuracy_longer"),
-    ),
-    Row(
-        "π_init's own likelihood, per token",
-        "What the initial model's mean log-likelihood alone would choose.",
-        percent_of("evaluate-heldout", "accuracy_reference_mean"),
-    ),
-    Row(
-        "π_init's own likelihood, summed",
-        "The same, summed over tokens.",
-        percent_of("evaluate-heldout", "accuracy_reference_sum"),
-    ),
-    Row(
-        "accuracy, gate half · report half",
-        "The half that chooses the best round, and the half that did not.",
-        lambda facts: (
-            f"{percent(facts.measure('evaluate-heldout', 'accuracy_gate'))} · "
-            f"{percent(facts.measure('evaluate-heldout', 'accuracy_report'))}"
-        ),
-    ),
-    Row(
-        "length-matched pairs",
-        "Accuracy where both responses are within 15 % of each other's length.",
-        percent_of("evaluate-heldout", "accuracy_length_matched"),
-    ),
-    Row(
-        "chosen is the shorter",
-        "Accuracy where people chose the shorter response.",
-        percent_of("evaluate-heldout", "accuracy_chosen_shorter"),
-    ),
-    Row(
-        "calibration error",
-        "How far the judge's probabilities are from its hit rate (ECE).",
-        measure("evaluate-heldout", "ece", 3),
-    ),
-    Row(
-        "log-loss",
-        "Mean −log p of people's choices; 0.693 knows nothing.",
-        measure("evaluate-heldout", "log_loss", 3),
-    ),
-    Row(
-        "mean margin",
-        "Mean difference of rewards, in favour of people's choices.",
-        measure("evaluate-heldout", "mean_margin", 3),
-    ),
-)
 
 RESPONSES = (
     Row(
@@ -116,6 +46,7 @@ RESPONSES = (
         "Responses that repeat another one word for word.",
         percent_of("evaluate-measures", "duplicate_share"),
     ),
+    Row("empty share", "Responses without text.", percent_of("evaluate-measures", "empty_share")),
     Row(
         "evaluator's mean",
         "Mean rating by an evaluator that is not the policy, with a bootstrap interval.",
@@ -134,8 +65,15 @@ RESPONSES = (
     Row(
         "wins against the seed",
         "Prompts whose response the evaluator rates higher; a tie counts half.",
-        lambda facts: share(facts.quality.wins if facts.quality else None),
+        raw_wins("seed"),
     ),
+    Row(
+        "length-controlled wins against the seed",
+        "The same at equal length, by logistic regression on the difference; bootstrap over prompts.",
+        controlled_wins("seed"),
+    ),
+    Row("wins against π_init", "Against the responses of the initial model.", raw_wins("initial")),
+    Row("length-controlled wins against π_init", "The same at equal length.", controlled_wins("initial")),
 )
 
 SELF_MADE = (

@@ -1,15 +1,18 @@
 """Says in a few sentences what a run showed, no more than its figures allow."""
 
-from selfie.report.cells import percent
-from selfie.report.facts import Comparison, RoundFacts, RunFacts
-
-SIGNIFICANT = 0.05
+from selfie.method.judgements import Contrast
+from selfie.method.statistics import Proportion
+from selfie.method.verdicts import Verdict, verdict_of
+from selfie.report.cells import percent, share
+from selfie.report.comparisons import Comparison
+from selfie.report.facts import RoundFacts, RunFacts
 
 
 def summarise(run: RunFacts) -> list[str]:
     """Sentences, the most important first.
 
-    A difference whose interval holds 0, or whose exact p is 0.05 or more, is called none.
+    A difference whose interval holds 0, or whose exact p is 0.05 or more after Holm's correction over
+    all comparisons with the seed, is called none.
     """
     if not run.rounds:
         return ["Nothing has been measured yet."]
@@ -17,8 +20,10 @@ def summarise(run: RunFacts) -> list[str]:
         sentence
         for sentence in (
             _accuracy(run),
+            _best_round(run),
             *(_against_seed(facts) for facts in run.rounds[1:]),
             *(_quality(run, facts) for facts in run.rounds[1:]),
+            *(_at_equal_length(facts) for facts in run.rounds[1:]),
             _labels(run),
             _detector(run),
         )
@@ -39,6 +44,43 @@ def _accuracy(run: RunFacts) -> str:
     )
 
 
+def best_round(run: RunFacts) -> str:
+    """What the best round's judge gets on the pairs that did not choose it; empty where all did."""
+    best = _chosen(run)
+    found = _on_report_half(best) if best else None
+    return f", {share(found)} held-out pairs that did not choose it" if found else ""
+
+
+def _best_round(run: RunFacts) -> str:
+    best = _chosen(run)
+    found = _on_report_half(best) if best else None
+    if best is None or found is None:
+        return ""
+    name = "the seed" if best.number == 0 else f"round {best.number}"
+    told = (
+        f"The best round, chosen on one half of the held-out pairs, is {name}: on the other half its judge "
+        f"agrees with people on {share(found)}."
+    )
+    mine = next((each for each in best.comparisons if best.judge and each.reading == best.judge.own), None)
+    there = mine.parts.get("report") if mine else None
+    if there is None:
+        return told
+    return f"{told} Against the seed, there: {_told(verdict_of(there, there.mcnemar.p_value), there)}."
+
+
+def _chosen(run: RunFacts) -> RoundFacts | None:
+    return next((facts for facts in run.rounds if facts.number == run.best_round), None)
+
+
+def _on_report_half(facts: RoundFacts) -> Proportion | None:
+    if facts.judge is None:
+        return None
+    accuracy = facts.judge.figures[facts.judge.own].accuracy
+    half = accuracy.get("report")
+    # Without a pair in the other half, it was chosen by these very ones.
+    return half if half and half.n < accuracy["all"].n else None
+
+
 def _against_seed(facts: RoundFacts) -> str:
     told = [f"{_change(comparison)} ({comparison.versus.split(', ')[1]})" for comparison in facts.comparisons]
     if not told:
@@ -47,12 +89,13 @@ def _against_seed(facts: RoundFacts) -> str:
 
 
 def _change(comparison: Comparison) -> str:
-    gain = comparison.difference
-    points = f"{100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    # With few discordant pairs the bootstrap is surer of itself than the exact test.
-    if gain.low <= 0 <= gain.high or comparison.mcnemar.p_value >= SIGNIFICANT:
-        return f"no difference is established, {points}"
-    return f"{'better' if gain.value > 0 else 'worse'}, {points}"
+    return _told(comparison.verdict, comparison.parts["all"])
+
+
+def _told(verdict: Verdict, found: Contrast) -> str:
+    said = "no difference is established" if verdict == "no difference established" else verdict
+    gain = found.accuracy
+    return f"{said}, {100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
 
 
 def _quality(run: RunFacts, facts: RoundFacts) -> str:
@@ -63,6 +106,16 @@ def _quality(run: RunFacts, facts: RoundFacts) -> str:
     return (
         f"Round {facts.number}'s responses rate {gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] in "
         f"{run.evaluator} against the seed policy's: {verdict}."
+    )
+
+
+def _at_equal_length(facts: RoundFacts) -> str:
+    found = facts.quality.wins.get("seed") if facts.quality else None
+    if found is None or found.controlled is None:
+        return ""
+    return (
+        f"At equal length, round {facts.number}'s responses win {share(found.controlled)} prompts against "
+        f"the seed policy's ({percent(found.raw.value)} as they are)."
     )
 
 

@@ -1,6 +1,5 @@
 """How the judge does on pairs that people labelled, beside the judges that cost nothing."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from selfie.method.arrays import BoolArray, FloatArray
 from selfie.method.statistics import accuracy, expected_calibration_error, log_loss
-from selfie.method.subsets import chosen_is_shorter, length_matched
+from selfie.method.subsets import chosen_is_shorter, in_gate_half, length_matched
 from selfie.scoring.judged import Fields
 from selfie.scoring.precision import error_bound
 from selfie.scoring.rewards import RewardRule
@@ -71,11 +70,6 @@ _PAIR_COLUMNS = (
     "chosen_reference_logprob",
     "rejected_reference_logprob",
 )
-
-
-def in_gate_half(pair_id: str) -> bool:
-    """Whether a pair chooses the best round; the others report it. Half of all, by digest."""
-    return hashlib.sha256(pair_id.encode()).digest()[0] % 2 == 0
 
 
 def _judge_measures(columns: dict[str, FloatArray]) -> Measures:

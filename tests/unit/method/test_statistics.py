@@ -141,6 +141,15 @@ def test_the_bootstrap_keeps_pairs_together() -> None:
     assert found.n == 100
 
 
+def test_credits_and_numbers_have_the_same_interval_up_to_chance() -> None:
+    # Credits are drawn by how often each value occurs, other numbers one by one.
+    rng = np.random.default_rng(4)
+    credit = rng.choice([0.0, 0.5, 1.0], size=(2, 150))
+    few = paired_bootstrap(*credit, seed=0, resamples=20_000)
+    many = paired_bootstrap(credit[0] + rng.normal(0, 1e-9, 150), credit[1], seed=0, resamples=20_000)
+    assert (few.low, few.high) == pytest.approx((many.low, many.high), abs=0.007)
+
+
 def test_input_without_meaning_is_refused_by_name() -> None:
     with pytest.raises(InvalidInput, match="margins"):
         accuracy([])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from selfie.artifacts.manifests import Manifest, publish
-from selfie.artifacts.rows import PAIR_SCHEMA, SCORED_SCHEMA
+from selfie.artifacts.rows import PAIR_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
 from selfie.artifacts.shards import write_shard
 from selfie.artifacts.store import Store, open_store
 from selfie.runs.load import parse_run
@@ -161,6 +161,10 @@ class ToyRun:
         baselines = {"accuracy_longer": 0.59, "accuracy_reference_mean": 0.61, "n": float(len(margins))}
         self.pairs(f"rounds/{number:02d}/evaluate-heldout", rows, measures=measures | baselines)
 
+    def pairs_named(self, number: int, names: Sequence[str]) -> None:
+        """Held-out pairs of these names, all judged rightly."""
+        self.pairs(f"rounds/{number:02d}/evaluate-heldout", [pair(name) for name in names])
+
     def responses(self, number: int, texts: Sequence[str], **measures: float) -> None:
         rows = [response(f"e{index}", text) for index, text in enumerate(texts)]
         figures = {"mean_tokens": 21.5, "finished_share": 0.875, "divergence": 0.0123, **measures}
@@ -169,6 +173,12 @@ class ToyRun:
             rows={"responses": (SCORED_SCHEMA, rows)},
             measures=figures,
         )
+
+    def initial(self, texts: Sequence[str]) -> None:
+        """Responses of the initial model, which nobody has scored."""
+        rows = [response(f"e{index}", text) for index, text in enumerate(texts)]
+        samples = [{name: row[name] for name in SAMPLE_SCHEMA.names if name != "source"} for row in rows]
+        self.add("rounds/00/evaluate-initial", rows={"samples": (SAMPLE_SCHEMA, samples)})
 
     def whole(self) -> "ToyRun":
         """A seed and one round, with every step that has something to say."""
@@ -197,7 +207,7 @@ class ToyRun:
         self.pairs(
             "rounds/01/filter",
             rows,
-            counts={"kept": 3, "noisy": 1, "cut-winner": 1, "tie": 0},
+            counts={"kept": 3, "noisy": 1, "pairs": 4, "low_confidence": 1, "cut_winner": 1, "tie": 0},
             measures={"kept_share": 0.75, "noisy_share": 0.25},
         )
         self.train(z_ones=2.0, times={"a": 0, "b": 2, "c": 0})
@@ -223,6 +233,12 @@ class ToyRun:
 def toy(tmp_path: Path) -> ToyRun:
     """An empty run to publish steps into."""
     return ToyRun(open_store((tmp_path / "runs" / "toy").as_uri()))
+
+
+@pytest.fixture
+def toy_at() -> Callable[[Store], ToyRun]:
+    """Makes a run to publish steps into a store."""
+    return ToyRun
 
 
 @pytest.fixture

@@ -2,17 +2,25 @@
 
 import pytest
 
+from selfie.method.subsets import in_gate_half
 from selfie.report.gather import gather
 from selfie.report.summary import summarise
-from selfie.runs.status import RunStatus
+from selfie.runs.status import BestRound, RunStatus
+
+BEST = BestRound(round=1, step="rounds/01/publish", digest="d", accuracy=1.0)
 
 
 @pytest.fixture
 def summary_of():
-    def make(toy, run) -> list[str]:
-        return summarise(gather(toy.store, run, RunStatus()))
+    def make(toy, run, status: RunStatus | None = None) -> list[str]:
+        return summarise(gather(toy.store, run, status or RunStatus()))
 
     return make
+
+
+def by_half(*, gate: float, report: float, n: int = 60) -> list[float]:
+    """Margins of pairs ``h0``, ``h1``, …: one for those that choose the best round, one for the others."""
+    return [gate if in_gate_half(f"h{index}") else report for index in range(n)]
 
 
 def said(sentences: list[str], part: str) -> list[str]:
@@ -77,3 +85,41 @@ def test_equal_responses_are_not_established_to_differ(toy, run_of, summary_of):
     (found,) = said(summary_of(toy, run_of()), "responses rate")
     assert "+0.0 [+0.0, +0.0]" in found
     assert found.endswith("not established to differ.")
+
+
+def test_the_best_round_is_reported_by_the_half_that_did_not_choose_it(toy, run_of, summary_of):
+    toy.heldout(0, by_half(gate=-1.0, report=1.0))
+    toy.heldout(1, by_half(gate=1.0, report=-1.0))
+    (found,) = said(summary_of(toy, run_of(), RunStatus(best=BEST)), "The best round")
+    n = sum(not in_gate_half(f"h{index}") for index in range(60))
+    assert "is round 1: on the other half" in found
+    assert f"agrees with people on 0.0 % [0, 10] of {n}." in found
+    assert "Against the seed, there: worse, -100.0 points" in found
+
+
+def test_a_best_round_that_every_pair_chose_is_not_reported_by_them(toy, run_of, summary_of):
+    reporting = [f"h{index}" for index in range(60) if not in_gate_half(f"h{index}")]
+    toy.pairs_named(1, reporting)
+    assert not said(summary_of(toy, run_of(), RunStatus(best=BEST)), "The best round")
+
+
+def test_one_of_many_rounds_that_seems_better_is_not_called_so(toy, run_of, summary_of):
+    # 7 of 7 discordant pairs have p = 0.016, which is nothing among the four comparisons of two rounds.
+    toy.heldout(0, [-1.0] * 7 + [1.0] * 40)
+    toy.heldout(1, [1.0] * 47)
+    assert said(summary_of(toy, run_of()), "Round 1 against the seed")[0].count("better") == 2
+    toy.heldout(2, [-1.0] * 7 + [1.0] * 40)
+    run = run_of()
+    rounds = (*run.spec.rounds, *run.spec.rounds)
+    longer = run.model_copy(update={"spec": run.spec.model_copy(update={"rounds": rounds})})
+    (found,) = said(summary_of(toy, longer), "Round 1 against the seed")
+    assert found.count("no difference is established") == 2
+
+
+def test_wins_at_equal_length_are_told_beside_the_raw_ones(toy, run_of, summary_of):
+    toy.responses(0, ["Institutional considerations necessitate deliberation."] * 10)
+    toy.responses(1, ["The cat sat on the mat."] * 9 + ["Institutional considerations."])
+    # Nine are easier to read, and one is as hard.
+    (found,) = said(summary_of(toy, run_of()), "At equal length")
+    assert "round 1's responses win 95.0 % [66, 99] of 10 prompts" in found
+    assert found.endswith("(95.0 % as they are).")

@@ -1,23 +1,29 @@
 """Every figure that the report and the terminal read is one that its publisher writes under that name."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from selfie.artifacts.rows import SAMPLE_SCHEMA
+from selfie.artifacts.rows import PAIR_SCHEMA, SAMPLE_SCHEMA
 from selfie.filtering import rules
 from selfie.generation.samples import tally
 from selfie.local.display import told
-from selfie.report.facts import RoundFacts, StepFacts
-from selfie.report.rows import HELDOUT, RESPONSES, SELF_MADE, Row
+from selfie.report.comparisons import adjusted, compare
+from selfie.report.facts import RoundFacts, RunFacts, StepFacts
+from selfie.report.heldout import READINGS, heldout_of, judge_facts
+from selfie.report.judge_rows import HELDOUT, details
+from selfie.report.rows import RESPONSES, SELF_MADE, Row
+from selfie.report.tables import tables_of
 from selfie.runs.observed import ManifestSummary
 from selfie.scoring.preference_measures import PreferenceTally
 from selfie.scoring.rewards import RewardRule
 from selfie.scoring.sample_measures import SampleTally
 
+WINS = ("wins", "length-controlled wins")
 Figures = tuple[Mapping[str, int], Mapping[str, float]]
 
 
@@ -72,6 +78,24 @@ def facts(response_of, pair_of) -> RoundFacts:
     return RoundFacts(number=1, steps=steps, margins=np.zeros(0))
 
 
+@pytest.fixture
+def run_facts():
+    def make(*rounds: RoundFacts) -> RunFacts:
+        return RunFacts(
+            name="toy",
+            state="",
+            message="",
+            best_round=None,
+            spec_yaml="",
+            evaluator="none",
+            refinement="none",
+            rounds=rounds,
+            seconds=0.0,
+        )
+
+    return make
+
+
 def missing(rows: tuple[Row, ...], facts: RoundFacts) -> set[str]:
     return {row.label for row in rows if "–" in row.cell(facts)}
 
@@ -82,8 +106,9 @@ def test_the_table_of_held_out_pairs_has_every_figure_but_those_made_of_rows(fac
 
 
 def test_the_table_of_responses_has_every_figure_but_the_evaluators(facts):
-    rated = {"evaluator's mean", "evaluator, against the seed", "wins against the seed"}
-    assert missing(RESPONSES, facts) == rated
+    rated = {"evaluator's mean", "evaluator, against the seed"}
+    wins = {f"{kind} against {whom}" for kind in WINS for whom in ("the seed", "π_init")}
+    assert missing(RESPONSES, facts) == rated | wins
 
 
 def test_the_table_of_self_made_pairs_has_every_figure_but_the_trainers(facts):
@@ -94,6 +119,26 @@ def test_the_table_of_self_made_pairs_has_every_figure_but_the_trainers(facts):
         "scorer against trainer",
     }
     assert missing(SELF_MADE, facts) == trained
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_the_tables_in_detail_have_a_figure_in_every_row(facts, pair_of, reading):
+    # Both halves and both subsets have pairs.
+    rows = [pair_of(str(index), rejected_tokens=2 + 4 * (index % 2)) for index in range(32)]
+    heldout = heldout_of(pa.Table.from_pylist(rows, schema=PAIR_SCHEMA))
+    (comparisons,) = adjusted([compare(heldout, heldout)])
+    judged = replace(facts, heldout=heldout, judge=judge_facts(heldout), comparisons=comparisons)
+    assert not missing(details(reading), judged)
+
+
+def test_every_count_and_measure_of_a_manifest_has_a_row_under_its_own_name(facts, run_facts):
+    (table,) = [found for found in tables_of(run_facts(facts)) if found.title == "Every published figure"]
+    published = {
+        f"{step.name} · {name}" for step in facts.steps.values() for name in (*step.counts, *step.measures)
+    }
+    assert published
+    assert {label for label, _, _ in table.rows} == published
+    assert not [label for label, _, cells in table.rows if cells == ["–"]]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from selfie.method.subsets import in_gate_half
 from selfie.report.gather import gather
 from selfie.report.page import write_report
 from selfie.runs.conditions import Condition
 from selfie.runs.status import BestRound, RunStatus
 
+EASY = "The cat sat on the mat. It was warm."
+HARD = "Institutional considerations necessitate comprehensive organizational deliberation."
 PNG = b"\x89PNG\r\n\x1a\n"
 SCRIPT = "<script>alert('x')</script> & \"quotes\""
 
@@ -107,6 +110,39 @@ def test_a_round_is_held_against_the_seed_on_the_same_pairs(toy, run_of, render)
     assert told[1].endswith("1 : 0, p 1.00")
 
 
+def test_the_details_have_each_part_of_the_pairs_in_both_readings(toy, run_of, render):
+    toy.heldout(0, [1.0, -1.0, 1.0, -1.0], rejected_tokens=8)
+    toy.heldout(1, [1.0] * 4, rejected_tokens=8)
+    page = render(toy, run_of())
+    assert page.rows["chosen is the shorter"] == ["50.0 % [15, 85] of 4", "100.0 % [51, 100] of 4"]
+    # No two lengths are within 15 % of each other.
+    assert "length-matched" not in page.rows
+    assert page.rows["against the seed, after Holm"] == ["–", "p 1.00"]
+    assert page.rows["log-loss"] == ["0.813", "0.313"]
+    assert page.rows["log-loss against the seed"][1].startswith("-0.500 [")
+    assert page.rows["against a coin"][1] == "+50.0 [+50.0, +50.0], 4 : 0, p 0.12"
+    assert page.html.count("The judge in detail, ") == 2
+
+
+def test_every_published_figure_is_on_the_page(toy, run_of, render):
+    rows = render(toy.whole(), run_of()).rows
+    assert rows["train · parity_max_error"] == ["–", "0.00042"]
+    assert rows["score · ties"] == ["–", "3"]
+
+
+def test_responses_win_against_the_seeds_and_the_initial_models(toy, run_of, render):
+    toy.responses(0, [HARD] * 10)
+    toy.responses(1, [EASY] * 5 + [HARD] * 5)
+    toy.initial([EASY] * 10)
+    rows = render(toy, run_of()).rows
+    assert rows["wins against the seed"] == ["–", "75.0 % [44, 92] of 10"]
+    assert rows["wins against π_init"] == ["0.0 % [0, 28] of 10", "25.0 % [8, 56] of 10"]
+    raw, controlled = (rows[f"{kind}wins against the seed"][1] for kind in ("", "length-controlled "))
+    assert controlled.startswith(raw)
+    assert "all lengths are equal" in controlled
+    assert "every comparison was lost" in rows["length-controlled wins against π_init"][0]
+
+
 def test_labels_are_held_against_the_evaluator(toy, run_of, render):
     rows = render(toy.whole(), run_of()).rows
     # Of the three kept pairs one is rated alike on both sides, and the noisy one is wrong.
@@ -193,3 +229,12 @@ def test_state_message_and_best_round_are_those_of_the_status(toy, run_of, rende
     assert "RetriesExhausted" in html
     assert "the disk is &lt;full&gt;" in html
     assert "best round: <b>seed</b>" in html
+
+
+def test_the_best_rounds_headline_is_of_the_pairs_that_did_not_choose_it(toy, run_of, render):
+    names = [f"h{index}" for index in range(40)]
+    toy.heldout(0, [1.0 if in_gate_half(name) else -1.0 for name in names])
+    status = RunStatus(best=BestRound(round=0, step="rounds/00/publish", digest="d", accuracy=1.0))
+    n = sum(not in_gate_half(name) for name in names)
+    html = render(toy, run_of(), status).html
+    assert f"best round: <b>seed</b>, 0.0 % [0, 15] of {n} held-out pairs that did not choose it" in html

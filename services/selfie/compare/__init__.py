@@ -1,0 +1,1 @@
+"""Runs and their rounds side by side, pair by pair on the held-out pairs that they share."""

@@ -1,0 +1,36 @@
+"""Reads from a run's store what its judges and its responses are measured by."""
+
+import pyarrow as pa
+
+from selfie.artifacts.manifests import Manifest, read_manifest
+from selfie.artifacts.shards import read_group
+from selfie.artifacts.store import Store
+from selfie.report.heldout import HeldoutPairs, heldout_of
+from selfie.report.ratings import BASELINES, Rated, rate
+
+
+def read_baselines(store: Store, evaluator: str) -> dict[str, Rated]:
+    """The rated responses that a run's are held against, by name, as far as they are published."""
+    found = {}
+    for baseline in BASELINES:
+        manifest = read_manifest(store, baseline.step)
+        if manifest is None:
+            continue
+        there = {entry.group for entry in manifest.files}
+        group = next((name for name in baseline.groups if name in there), None)
+        if group and (rated := rate(evaluator, read_group(store, manifest, group))):
+            found[baseline.name] = rated
+    return found
+
+
+def read_heldout(store: Store, manifest: Manifest | None) -> HeldoutPairs | None:
+    """The held-out pairs as a round's judge read them; None where there are none."""
+    without_reference = bool(manifest and manifest.parameters.get("withoutReference"))
+    return heldout_of(rows_of(store, manifest, "pairs"), without_reference=without_reference)
+
+
+def rows_of(store: Store, manifest: Manifest | None, group: str) -> pa.Table | None:
+    """The rows of a group; None where the step is not published, or has no such group."""
+    if manifest is None or not any(entry.group == group for entry in manifest.files):
+        return None
+    return read_group(store, manifest, group)
