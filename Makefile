@@ -10,7 +10,7 @@ INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-config -
 export UV_LINK_MODE ?= hardlink
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test check bench proto requirements clean
+.PHONY: help demo test kill-test check bench proto requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -21,6 +21,9 @@ demo: $(VENV)/.local ## Run the whole loop on a small real model, and end with i
 
 test: $(VENV)/.dev ## Run all tests; needs neither cluster nor GPU nor network
 	@pytest $(ARGS)
+
+kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing; takes an hour on two cores
+	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)
 
 check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and generated files
 	ruff format --check .

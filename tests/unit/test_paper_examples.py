@@ -1,0 +1,60 @@
+"""The paper's variants differ from its method in what they are named for, and in nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from selfie.runs.load import parse_run
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples/paper"
+DIFFER = {
+    "judge-random": {"scoring.judge": "random"},
+    "judge-longest": {"scoring.judge": "longest"},
+    "seed-again": {"training.pairs": "seed"},
+    "expansion": {"training.refinement": "none"},
+    "refinement": {"rounds.0.lambda": "0", "rounds.1.lambda": "0"},
+    "reference-previous": {"scoring.reference": "previous"},
+    "reference-none": {"scoring.reference": "none"},
+}
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Every value in nested mappings and lists by its dotted path."""
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    else:
+        return {path: value}
+    return {
+        name: leaf for key, part in parts for name, leaf in leaves(part, f"{path}.{key}".strip(".")).items()
+    }
+
+
+def spec_of(name: str) -> dict[str, Any]:
+    run = parse_run((EXAMPLES / f"{name}.yaml").read_text())
+    return leaves(run.model_dump(mode="json", by_alias=True)["spec"])
+
+
+def test_every_variant_is_known():
+    assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {"main", *DIFFER}
+
+
+@pytest.mark.parametrize("name", DIFFER)
+def test_a_variant_differs_in_what_it_is_named_for(name: str):
+    main, variant = spec_of("main"), spec_of(name)
+    changed = {path: value for path, value in variant.items() if main.get(path) != value}
+    assert changed == DIFFER[name]
+
+
+@pytest.mark.parametrize("name", ["main", *DIFFER])
+def test_a_variant_is_short_and_its_data_are_there(name: str):
+    text = (EXAMPLES / f"{name}.yaml").read_text()
+    assert len(text.splitlines()) < 30
+    named = [
+        value for path, value in leaves(yaml.safe_load(text)).items() if path.endswith(("dataset", "heldout"))
+    ]
+    assert len(named) == 5
+    assert all((EXAMPLES / path).is_file() for path in named)
