@@ -115,13 +115,31 @@ def compare(
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )
-def serve(context: typer.Context, name: Annotated[str, typer.Argument()]) -> None:
+def serve(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument()],
+    run: Annotated[str | None, typer.Option(help="Scoring: a run whose best round judges.")] = None,
+    number: Annotated[int | None, typer.Option("--round", help="Scoring: another round of it.")] = None,
+    artifacts: Artifacts = None,
+) -> None:
     """Start one service: engine, generation, scoring, filtering or training; NAME --help tells its flags."""
     services = ("engine", "generation", "scoring", "filtering", "training")
+    weights: list[str] = []
     with told_to_people():
         if name not in services:
             raise InvalidInput("NAME", f"{name!r} is no service", f"use one of {', '.join(services)}")
-    os.execv(sys.executable, [sys.executable, "-m", f"selfie.{name}", *context.args])
+        if run is not None:
+            weights = _weights_of(name, run, number, artifacts)
+    os.execv(sys.executable, [sys.executable, "-m", f"selfie.{name}", *weights, *context.args])
+
+
+def _weights_of(name: str, run: str, number: int | None, artifacts: str | None) -> list[str]:
+    from selfie.cli.places import find_store
+    from selfie.cli.serving import scorer_arguments
+
+    if name != "scoring":
+        raise InvalidInput("--run", f"says nothing to {name}", "serve scoring with it")
+    return scorer_arguments(find_store(run, artifacts), number, cache_dir())
 
 
 @app.command()

@@ -70,7 +70,7 @@ def sources_of(
             return {"policy": Source(PREPARE.path, "model")} if step.round else {}
         case "generate":
             prepared = Step(step.round, "prepare") if step.round in added else PREPARE
-            policy = _published(policy_round(spec, step.round, evaluations))
+            policy = published_policy(policy_round(spec, step.round, evaluations))
             return {"prompts": Source(prepared.path, prompt_group(step.round)), "policy": policy}
         case "seed":
             start = Source(PREPARE.path, "model")
@@ -78,7 +78,7 @@ def sources_of(
         case "publish":
             return _unpublished(spec, step.round, evaluations)
         case "serve" | "evaluate":
-            return {"policy": _published(step.round), **_measured(spec, step, evaluations)}
+            return {"policy": published_policy(step.round), **_measured(spec, step, evaluations)}
         case _:
             return _self_made(spec, step, evaluations)
 
@@ -109,13 +109,13 @@ def _measured(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation])
         case "evaluate-heldout":
             reference = _judge_reference(spec, step.round, evaluations)
             found = {"pairs": Source(PREPARE.path, "heldout"), "reference": reference}
-            if step.round > 0 and reference == _initial(spec):
+            if step.round > 0 and reference == initial_model(spec):
                 # Round 0 judged the same pairs against the same model.
                 found[REFERENCE_SCORES] = Source(Step(0, step.name).path, "responses")
             return found
         case "evaluate-measures":
             samples = Source(Step(step.round, "evaluate-samples").path, "samples")
-            return {"samples": samples, "reference": _initial(spec)}
+            return {"samples": samples, "reference": initial_model(spec)}
         case _:
             return {}
 
@@ -127,7 +127,7 @@ def _self_made(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]
         case "score":
             samples = Source(Step(number, "generate").path, "samples")
             reference = _judge_reference(spec, origin, evaluations)
-            return {"samples": samples, "policy": _published(origin), "reference": reference}
+            return {"samples": samples, "policy": published_policy(origin), "reference": reference}
         case "filter":
             return {"pairs": Source(Step(number, "score").path, "pairs")}
         case _:
@@ -136,28 +136,30 @@ def _self_made(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]
             if spec.training.pairs == "seed":
                 pairs = Source(PREPARE.path, "seed")
             # The policy made the pairs; training starts from `start` and is measured against it.
-            return {"pairs": pairs, "policy": _published(origin), "reference": start}
+            return {"pairs": pairs, "policy": published_policy(origin), "reference": start}
 
 
-def _published(number: int) -> Source:
+def published_policy(number: int) -> Source:
+    """The policy that a round has published; round 0 is the seed's."""
     return Source(Step(number, "publish").path, "checkpoint")
 
 
-def _initial(spec: RunSpec) -> Source:
+def initial_model(spec: RunSpec) -> Source:
+    """What the judge holds every policy against, unless it is told otherwise."""
     return Source(PREPARE.path, "reference" if spec.reference_model else "model")
 
 
 def _judge_reference(spec: RunSpec, origin: int, evaluations: Sequence[RoundEvaluation]) -> Source:
     # Judged without a reference, the initial model is still held: the scorer measures against it.
     if spec.scoring.reference != "previous" or origin == 0:
-        return _initial(spec)
-    return _published(policy_round(spec, origin, evaluations))
+        return initial_model(spec)
+    return published_policy(policy_round(spec, origin, evaluations))
 
 
 def _training_start(spec: RunSpec, number: int, evaluations: Sequence[RoundEvaluation]) -> Source:
     if spec.training.initial_policy == "initial":
         return Source(PREPARE.path, "model")
-    return _published(policy_round(spec, number, evaluations))
+    return published_policy(policy_round(spec, number, evaluations))
 
 
 def _unpublished(spec: RunSpec, number: int, evaluations: Sequence[RoundEvaluation]) -> Mapping[str, Source]:
