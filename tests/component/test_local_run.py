@@ -1,6 +1,5 @@
 """`selfie run` takes a run through the real services, as processes, on a tiny random model."""
 
-import json
 import os
 import signal
 import subprocess
@@ -17,41 +16,14 @@ from selfie.artifacts.store import Store, open_store
 from selfie.artifacts.weights import weights_digest
 from selfie.local.places import read_run, read_status
 from selfie.runs.steps import steps_of
+from tiny_data import write_data
 
 ROOT = Path(__file__).resolve().parents[2]
-SENTENCES = (
-    "the cat sat on the mat",
-    "a dog ran to the sea",
-    "we had tea at two",
-    "rain fell on the old roof",
-)
-
-
-def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture
 def run_file(tmp_path: Path, tiny_checkpoint: Path) -> Path:
-    def prompt(text: str) -> list[dict[str, str]]:
-        return [{"role": "user", "content": text}]
-
-    def pairs(name: str, count: int) -> list[dict[str, object]]:
-        return [
-            {
-                "id": f"{name}-{index}",
-                "prompt": prompt(f"{name} question {index}"),
-                "chosen": SENTENCES[index % 4],
-                "rejected": SENTENCES[(index + 1) % 4],
-            }
-            for index in range(count)
-        ]
-
-    write_rows(tmp_path / "seed.jsonl", pairs("seed", 8))
-    write_rows(tmp_path / "heldout.jsonl", pairs("heldout", 6))
-    write_rows(
-        tmp_path / "prompts.jsonl", [{"id": f"p{n}", "prompt": prompt(f"tell me of {n}")} for n in range(10)]
-    )
+    write_data(tmp_path, seed=8, heldout=6, prompts=10)
     file = tmp_path / "run.yaml"
     file.write_text(
         f"""

@@ -5,8 +5,10 @@ bound whose measure is missing, or no number, counts as crossed: a collapsed mod
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from pydantic.alias_generators import to_camel
 
 from selfie.runs.evaluation_fields import Gates
 from selfie.runs.observed import ManifestSummary
@@ -72,9 +74,7 @@ def _evaluate(
         for message in (
             _accuracy_fell(gates, accuracy, highest),
             _responses_grew(gates, tokens, before[0].mean_tokens if before else tokens),
-            _policy_diverged(gates, measures.get("divergence")),
-            _responses_do_not_finish(gates, measures.get("finished_share")),
-            _responses_repeat(gates, measures.get("duplicate_share")),
+            *_beyond_a_limit(gates, measures),
         )
         if message
     )
@@ -105,34 +105,30 @@ def _responses_grew(gates: Gates, tokens: float | None, at_first: float | None) 
     return f"mean length grew from {at_first:.1f} to {tokens:.1f} tokens, beyond maxLengthRatio {bound}"
 
 
-def _policy_diverged(gates: Gates, divergence: float | None) -> str:
-    if gates.max_divergence is None:
-        return ""
-    if divergence is None:
-        return "no divergence was measured, and maxDivergence is given"
-    if divergence <= float(gates.max_divergence) + _ROUNDING:
-        return ""
-    return f"divergence is {divergence:.4f} nats a token, beyond maxDivergence {gates.max_divergence}"
+def _beyond_a_limit(gates: Gates, measures: Mapping[str, float]) -> Iterator[str]:
+    for limit in _LIMITS:
+        bound, value = getattr(gates, limit.field), measures.get(limit.measure)
+        if bound is None:
+            continue
+        name = to_camel(limit.field)
+        if value is None:
+            yield f"no {limit.measure.replace('_', ' ')} was measured, and {name} is given"
+        elif (value - float(bound)) * limit.sign > _ROUNDING:
+            yield f"{limit.message.format(value)} {name} {bound}"
 
 
-def _responses_do_not_finish(gates: Gates, share: float | None) -> str:
-    if gates.min_finished_share is None:
-        return ""
-    if share is None:
-        return "no finished share was measured, and minFinishedShare is given"
-    if share >= float(gates.min_finished_share) - _ROUNDING:
-        return ""
-    return (
-        f"only {share:.3f} of responses end by themselves, below minFinishedShare {gates.min_finished_share}"
-    )
+@dataclass(frozen=True)
+class _Limit:
+    """A gate on one measure: ``sign`` is 1 for the largest value that is let pass, -1 for the smallest."""
+
+    field: str
+    measure: str
+    sign: int
+    message: str
 
 
-def _responses_repeat(gates: Gates, share: float | None) -> str:
-    if gates.max_duplicate_share is None:
-        return ""
-    if share is None:
-        return "no duplicate share was measured, and maxDuplicateShare is given"
-    if share <= float(gates.max_duplicate_share) + _ROUNDING:
-        return ""
-    bound = gates.max_duplicate_share
-    return f"{share:.3f} of responses repeat an earlier one, beyond maxDuplicateShare {bound}"
+_LIMITS = (
+    _Limit("max_divergence", "divergence", 1, "divergence is {:.4f} nats a token, beyond"),
+    _Limit("min_finished_share", "finished_share", -1, "only {:.3f} of responses end by themselves, below"),
+    _Limit("max_duplicate_share", "duplicate_share", 1, "{:.3f} of responses repeat an earlier one, beyond"),
+)

@@ -35,17 +35,10 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class RowScore:
-    """Scores of one row, in nats, in float64; arrays have one entry per response token.
-
-    ``log_z`` holds one sum over tokens for each lambda that was asked for. ``divergence`` is the
-    exact KL(policy || reference) averaged over the response's positions.
-    """
+class PolicyTokens:
+    """Log-probabilities of a row's response tokens under the policy, in nats, in float64: [tokens]."""
 
     policy_tokens: Floats
-    reference_tokens: Floats
-    log_z: tuple[float, ...] = ()
-    divergence: float | None = None
 
     @property
     def tokens(self) -> int:
@@ -54,6 +47,19 @@ class RowScore:
     @cached_property
     def policy_logprob(self) -> float:
         return float(self.policy_tokens.sum())
+
+
+@dataclass(frozen=True)
+class RowScore(PolicyTokens):
+    """Scores of one row, in nats, in float64; arrays have one entry per response token.
+
+    ``log_z`` holds one sum over tokens for each lambda that was asked for. ``divergence`` is the
+    exact KL(policy || reference) averaged over the response's positions.
+    """
+
+    reference_tokens: Floats
+    log_z: tuple[float, ...] = ()
+    divergence: float | None = None
 
     @cached_property
     def reference_logprob(self) -> float:
@@ -66,20 +72,11 @@ class RowScore:
 
 
 @dataclass(frozen=True)
-class PolicyScore:
+class PolicyScore(PolicyTokens):
     """Scores of a row whose reference was scored before: its sum is taken over, in nats."""
 
-    policy_tokens: Floats
     reference_logprob: float
     divergence: None = None
-
-    @property
-    def tokens(self) -> int:
-        return len(self.policy_tokens)
-
-    @cached_property
-    def policy_logprob(self) -> float:
-        return float(self.policy_tokens.sum())
 
     def extrapolated_logprob(self, _index: int, _lam: float) -> float:
         """The policy's own: without the reference's distributions there is nothing to extrapolate by."""

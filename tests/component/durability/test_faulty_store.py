@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 from google.longrunning import operations_pb2
 
+from faulty_files import FaultyFiles
 from selfie.artifacts.local_files import LocalFiles
 from selfie.artifacts.manifests import Manifest, read_manifest, verify
 from selfie.artifacts.operations import read_record
@@ -27,8 +28,6 @@ from selfie.errors import SelfieError
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner
 from selfie.v1 import artifacts_pb2, filtering_pb2
-
-from .faulty_files import FaultyFiles
 
 SCHEMA = pa.schema([("number", pa.int64())])
 SHARDS, ROWS = 4, 3

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
+from killing import TinyRun, environment_number, made_by, moments, shards_written_twice, write_run
 from selfie.local.nurseries import own_nursery
 from selfie.processes.spawning import Nursery
 from selfie.runs.steps import step_at
-
-from .killing import TinyRun, environment_number, made_by, moments, shards_written_twice, write_run
 
 KILLS = environment_number("SELFIE_KILLS", 4)
 IN_FULL = KILLS >= 100

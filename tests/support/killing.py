@@ -19,15 +19,10 @@ from selfie.processes.births import Born, process_birth
 from selfie.processes.spawning import Nursery, Order
 from selfie.runs.lineage import added_rounds
 from selfie.runs.steps import steps_of
+from tiny_data import write_data
 
 # What depends on the machine or on which start of a program came to the end.
 PACE = frozenset({"seconds", "threads", "tokens_per_second", "pairs_per_second"})
-SENTENCES = (
-    "the cat sat on the mat",
-    "a dog ran to the sea",
-    "we had tea at two",
-    "rain fell on the old roof",
-)
 SPEC = """
 apiVersion: selfie.dev/v1alpha1
 kind: SelfieRun
@@ -49,27 +44,7 @@ spec:
 
 def write_run(directory: Path, model: Path) -> Path:
     """The run's file with its data beside it."""
-
-    def write(name: str, rows: list[dict[str, Any]]) -> None:
-        (directory / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def prompt(text: str) -> list[dict[str, str]]:
-        return [{"role": "user", "content": text}]
-
-    def pairs(name: str, count: int) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": f"{name}-{index}",
-                "prompt": prompt(f"{name} question {index}"),
-                "chosen": SENTENCES[index % 4],
-                "rejected": SENTENCES[(index + 1) % 4],
-            }
-            for index in range(count)
-        ]
-
-    write("seed.jsonl", pairs("seed", 16))
-    write("heldout.jsonl", pairs("heldout", 80))
-    write("prompts.jsonl", [{"id": f"p{n}", "prompt": prompt(f"tell me of {n}")} for n in range(46)])
+    write_data(directory, seed=16, heldout=80, prompts=46)
     file = directory / "run.yaml"
     file.write_text(SPEC.format(model=model))
     return file
