@@ -23,6 +23,7 @@ from selfie.errors import FailedPrecondition
 from selfie.method.extrapolation import extrapolated_margin
 from selfie.method.noise import OnlineThreshold, ParityThreshold
 from selfie.runs.method_fields import RefinementName
+from selfie.training.trainer.atomic import write_last
 from selfie.training.trainer.dataset import COLUMNS, lengths
 from selfie.training.trainer.limits import refuse_unsupported
 from selfie.training.trainer.log_partition import Head, log_partition
@@ -214,10 +215,7 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
         }
         directory = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
         self.accelerator.wait_for_everyone()
-        path = directory / self._state_file()
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(state))
-        partial.replace(path)
+        write_last(directory / self._state_file(), json.dumps(state))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
