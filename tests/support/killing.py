@@ -109,12 +109,16 @@ class TinyRun:
 
     def published(self) -> set[str]:
         """Steps that have their manifest."""
-        return {str(path.parent.relative_to(self.root)) for path in self.root.glob("**/manifest.json")}
+        return self._steps_with("manifest.json")
 
     def under_way(self) -> set[str]:
         """Steps that have begun."""
-        found = {str(path.parent.relative_to(self.root)) for path in self.root.glob("**/a1")}
-        return found - self.published()
+        return self._steps_with("a1") - self.published()
+
+    def _steps_with(self, name: str) -> set[str]:
+        # Not `**`: a trainer's checkpoints come and go below.
+        found = (*self.root.glob(f"*/{name}"), *self.root.glob(f"rounds/*/*/{name}"))
+        return {str(path.parent.relative_to(self.root)) for path in found}
 
     @property
     def has_ended(self) -> bool:

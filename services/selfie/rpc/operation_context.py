@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ class OperationContext:
         self.progressed = (0, 0)
         self._loop = loop
         self._stopped: str | None = None
+        self._waiting: Future[Any] | None = None
         self._started_at = datetime.now(UTC)
 
     @property
@@ -57,8 +59,10 @@ class OperationContext:
         return int(found[1]) if found else 0
 
     def stop(self, why: str) -> None:
-        """Makes the work raise `Cancelled` at its next sign of progress."""
+        """Makes the work raise `Cancelled` at its next sign of progress, or out of what it waits for."""
         self._stopped = why
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def progress(self, done: int, total: int) -> None:
         """Tells how far the work is, in rows, and stops it when that was asked for."""
@@ -67,8 +71,21 @@ class OperationContext:
             raise Cancelled(self._stopped)
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the server's event loop and waits for it in this thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        """Runs a coroutine on the server's event loop and waits for it in this thread.
+
+        It is cancelled when the work is stopped: an engine that has gone with its run would be
+        waited for, with a live heartbeat, while another process could go on.
+        """
+        waiting = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        self._waiting = waiting
+        if self._stopped is not None:
+            waiting.cancel()
+        try:
+            return waiting.result()
+        except CancelledError:
+            raise Cancelled(self._stopped or "the service is shutting down") from None
+        finally:
+            self._waiting = None
 
     def finished_shards(self, group: str) -> dict[int, FileEntry]:
         """Shards of the group that this attempt has already written, by index.

@@ -205,6 +205,26 @@ async def test_a_cancelled_operation_says_so_and_goes_on_when_started_again(atte
     assert work.made == [0, 1, 2]
 
 
+async def test_work_that_waits_for_what_never_comes_stops_when_its_service_does(attempt, store):
+    waiting = threading.Event()
+
+    def wait_for_ever(context: OperationContext, request: filtering_pb2.FilterDatasetRequest) -> Manifest:
+        waiting.set()
+        context.wait_for(asyncio.Event().wait())
+        raise AssertionError("it came")
+
+    runner = runner_of(wait_for_ever)
+    await start(runner, attempt)
+    await until(waiting.is_set)
+    async with asyncio.timeout(5):
+        await runner.close()
+    record = read_record(store, STEP, 1)
+    assert (record.state, record.error.message) == ("cancelled", "the service is shutting down")
+    successor = runner_of(ToyWork(), owner="successor")
+    await start(successor, attempt)
+    assert (await successor.wait(name_of(attempt), 10)).HasField("response")
+
+
 async def test_another_replica_can_cancel(attempt):
     work = ToyWork()
     gate = Gate(work)
