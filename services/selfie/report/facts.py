@@ -16,12 +16,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StepFacts:
-    """The numbers of one published step; ``seconds`` is what its last attempt took."""
+    """The numbers of one published step; ``seconds`` is what its last attempt took.
+
+    ``origin`` is the root of the run that it was taken over from, if it was.
+    """
 
     name: str
     seconds: float
     counts: Mapping[str, int]
     measures: Mapping[str, float]
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
         # What a round is a baseline of itself for says nothing.
         others = {name: rated for name, rated in baselines.items() if number > 0 or name != "seed"}
         rounds.append(_round(store, evaluator, mine, others))
-    times = [(manifest.started_at, manifest.finished_at) for manifest in manifests.values()]
+    # What was taken over from another run took this one no time.
+    times = [(made.started_at, made.finished_at) for made in manifests.values() if not made.adopted]
     return RunFacts(
         name=run.metadata.name,
         state=derived_reason(status),
@@ -89,7 +90,8 @@ def _step(name: str, manifest: Manifest, judge: JudgeFacts | None) -> StepFacts:
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
     # The scorer's `accuracy` is that of the run's own reading, which may be the one per token.
     summed = _summed_accuracy(judge) if judge and name == "evaluate-heldout" else {}
-    return StepFacts(name, seconds, manifest.counts, {**manifest.measures, **summed})
+    origin = manifest.adopted.run_uri if manifest.adopted else ""
+    return StepFacts(name, seconds, manifest.counts, {**manifest.measures, **summed}, origin)
 
 
 def _summed_accuracy(judge: JudgeFacts) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from selfie.artifacts.manifests import Manifest, publish
+from selfie.artifacts.manifests import Adopted, Manifest, publish
 from selfie.artifacts.rows import PAIR_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
 from selfie.artifacts.shards import write_shard
 from selfie.artifacts.store import Store, open_store
@@ -125,6 +125,7 @@ class ToyRun:
         rows: Mapping[str, tuple[pa.Schema, Sequence[Mapping[str, Any]]]] | None = None,
         counts: Mapping[str, int] | None = None,
         measures: Mapping[str, float] | None = None,
+        origin: str = "",
     ) -> None:
         files = []
         for group, (schema, values) in (rows or {}).items():
@@ -146,6 +147,7 @@ class ToyRun:
                 measures=dict(measures or {}),
                 started_at=NOON,
                 finished_at=NOON + timedelta(seconds=30),
+                adopted=Adopted(run_uri=origin, sha256="a" * 64) if origin else None,
             ),
         )
 

@@ -27,6 +27,7 @@ class Page(HTMLParser):
         self.references: list[str] = []
         self.tags: list[str] = []
         self.rows: dict[str, list[str]] = {}
+        self.lists: list[list[str]] = []
         self._cells: list[str] = []
         self._cell: str | None = None
         self._skips = False
@@ -49,6 +50,7 @@ class Page(HTMLParser):
             self._skips = False
         if tag == "tr" and self._cells:
             self.rows.setdefault(self._cells[0], self._cells[1:])
+            self.lists.append(self._cells)
 
     def handle_data(self, data):
         if self._cell is not None and not self._skips:
@@ -122,6 +124,15 @@ def test_the_details_have_each_part_of_the_pairs_in_both_readings(toy, run_of, r
     assert page.rows["log-loss against the seed"][1].startswith("-0.500 [")
     assert page.rows["against a coin"][1] == "+50.0 [+50.0, +50.0], 4 : 0, p 0.12"
     assert page.html.count("The judge in detail, ") == 2
+
+
+def test_what_was_taken_over_says_so_and_took_no_time(toy, run_of, render):
+    toy.add("rounds/00/seed", origin="s3://others/run")
+    toy.add("rounds/00/publish")
+    page = render(toy, run_of())
+    assert ["0", "seed", "taken over from s3://others/run"] in page.lists
+    assert ["0", "publish", "30.0"] in page.lists
+    assert "steps took 0.5 minutes" in page.html
 
 
 def test_every_published_figure_is_on_the_page(toy, run_of, render):
