@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
-from selfie.artifacts.manifests import ManifestRef, publish, read_ref
+from selfie.artifacts.manifests import Manifest, ManifestRef, publish, read_ref
 from selfie.artifacts.rows import PAIR_SCHEMA
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import InvalidInput
+from selfie.filtering.dataset import filter_dataset
+from selfie.filtering.messages import rules_of
 from selfie.filtering.servicer import filtering_service
 from selfie.rpc.channels import connect, domain_errors
 from selfie.rpc.operation_context import OperationContext
@@ -201,6 +203,23 @@ async def test_starting_the_same_attempt_again_returns_what_is_there(channel, st
     again = await stub.FilterDataset(dataset_request(store, judged), timeout=10)
     assert again.done
     assert (await finished(channel, again.name)).manifest == before.manifest
+
+
+async def test_shards_that_another_process_has_written_are_not_written_again(store, judged):
+    def labelled_by(writer: str) -> Manifest:
+        context = OperationContext(
+            store=store,
+            step="rounds/01/filter",
+            attempt=1,
+            writer=writer,
+            run_uid="uid",
+            loop=asyncio.get_running_loop(),
+        )
+        return filter_dataset(context, judged, rules_of(RULES))
+
+    first, second = labelled_by("first"), labelled_by("second")
+    assert second.files == first.files
+    assert second.counts == first.counts
 
 
 async def test_an_input_that_is_not_there_fails_the_operation_by_name(channel, stub, store, judged):

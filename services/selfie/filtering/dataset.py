@@ -32,11 +32,12 @@ def filter_dataset(context: OperationContext, source: ManifestRef, rules: Rules)
     judged = read_ref(context.store, source)
     tables = [read_shard(context.store, entry) for entry in judged.group(GROUP)]
     labels = label_pairs([candidate for table in tables for candidate in _candidates(table)], rules)
+    finished = context.finished_shards(GROUP)
     files, start = [], 0
     for index, table in enumerate(tables):
         own = labels[start : start + table.num_rows]
         start += table.num_rows
-        files.append(_write(context, table, own, index))
+        files.append(finished.get(index) or _write(context, table, own, index))
         context.progress(start, len(labels))
     return context.manifest(
         files=tuple(files),
