@@ -23,6 +23,7 @@ IN_FULL = KILLS >= 100
 KILLS_A_RUN = 10
 NAMES = ("runner", "engine", "generation", "scoring", "filtering", "training", "trainer")
 
+in_full = pytest.mark.skipif(not IN_FULL, reason="takes minutes; make kill-test runs it")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -72,6 +73,7 @@ def ends_as_undisturbed(undisturbed: Mapping[str, Any]) -> Callable[[TinyRun], N
     return check
 
 
+@in_full
 def test_an_undisturbed_run_made_twice_is_the_same_to_the_last_bit(run: TinyRun, undisturbed):
     run.finish()
     assert made_by(run.store) == undisturbed
@@ -88,7 +90,8 @@ def test_killing_everything_at_every_stage_boundary_changes_nothing(run: TinyRun
     assert run.starts > 10
 
 
-@pytest.mark.parametrize("name", NAMES if IN_FULL else ("runner", "trainer"))
+@in_full
+@pytest.mark.parametrize("name", NAMES)
 def test_killing_one_process_inside_every_stage_changes_nothing(run: TinyRun, ends_as_undisturbed, name: str):
     struck: set[str] = set()
 
