@@ -30,6 +30,9 @@ SEEN_DIFFERENCE = 0.08
 FEW_NEW_TOKENS = 48
 """Below this, most answers to ordinary questions are cut."""
 
+ACCELERATOR_BYTES = 80e9
+"""Memory of a common data-centre GPU."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -190,6 +193,19 @@ def _memory_is_short(outlook: Outlook) -> Iterator[Violation]:
     )
 
 
+def _accelerator_is_small(outlook: Outlook) -> Iterator[Violation]:
+    if not outlook.case.spec.gpus_per_node:
+        return
+    needed = outlook.estimate.peak(lambda figures: max(figures.memory.values(), default=0.0))
+    if needed.likely > ACCELERATOR_BYTES:
+        yield Violation(
+            "spec.training.lora",
+            f"is what may help: {needed.likely / 1e9:.0f} GB are needed on each device, and most have "
+            f"{ACCELERATOR_BYTES / 1e9:.0f}",
+            "train adapters, lower spec.microBatch, or place the run on larger devices",
+        )
+
+
 def _disk_is_short(outlook: Outlook) -> Iterator[Violation]:
     if outlook.machine is None or outlook.machine.disk is None:
         return
@@ -221,5 +237,6 @@ _CHECKS: tuple[Callable[[Outlook], Iterator[Violation]], ...] = (
     _responses_are_cut,
     _detector_never_acts,
     _memory_is_short,
+    _accelerator_is_small,
     _disk_is_short,
 )

@@ -74,7 +74,7 @@ def _of_samples(case: Case) -> Iterator[Assumption]:
 def _of_time(case: Case, pace: Pace, grounds: Grounds) -> Iterator[Assumption]:
     spec, rates = case.spec, pace.rates
     scored = "a prompt once for its responses" if case.policy.shares_prompts else "row by row"
-    yield Assumption("rates", f"{grounds.rates}; times are off by {rates.spread:g} either way")
+    yield Assumption("rates", f"{grounds.rates}; times may be off by a factor of {rates.spread:g}")
     yield Assumption(
         "operations",
         f"those of matrices, attention and head; scored {scored}, trained row by row, padded to the "
@@ -84,12 +84,14 @@ def _of_time(case: Case, pace: Pace, grounds: Grounds) -> Iterator[Assumption]:
         "starting",
         f"{rates.start:g} s a process, {1e9 * rates.load:g} s a GB of weights, {rates.between:g} s a step",
     )
-    yield Assumption("course", "nothing fails, no gate is crossed, nothing waits for capacity or images")
+    yield Assumption(
+        "course", "nothing fails, no gate is crossed, nothing waits for capacity, images or downloads"
+    )
     if spec.gpus_per_node:
         yield Assumption(
             "devices",
             f"training on {spec.nodes} x {spec.gpus_per_node}, engine on {devices(case, 'engine')}, scoring "
-            f"on {devices(case, 'scoring')}; they share the work evenly and without loss",
+            f"on {devices(case, 'scoring')}; they share the work evenly, and each holds all of the model",
         )
     elif spec.replicas.engine > 1 or spec.replicas.scoring > 1:
         yield Assumption("replicas", "one engine and one scorer, as `selfie run` starts them here")

@@ -9,12 +9,12 @@ from selfie.runs.estimates.disk import Disk, disk_of, disk_of_step, unfinished_b
 from selfie.runs.estimates.memory import SERVICES, ProcessKind, footprint_of
 from selfie.runs.estimates.processes import Held, processes_of
 from selfie.runs.estimates.rates import Copies, Rates, seconds_of
-from selfie.runs.estimates.scenarios import SCENARIOS, Range, Scenario
+from selfie.runs.estimates.scenarios import NOTHING, SCENARIOS, Range, Scenario
 from selfie.runs.estimates.work import Work, work_of
 from selfie.runs.steps import Step
 
-_WEIGHTS_READ: Final[Mapping[ProcessKind, int]] = {"engine": 1, "scoring": 2, "trainer": 3, "program": 1}
-"""Checkpoints that a kind of process reads or writes from its start to its end."""
+_CHECKPOINTS: Final[Mapping[ProcessKind, int]] = {"engine": 1, "scoring": 2, "trainer": 3, "program": 1}
+"""That a kind of process reads or writes whole; but `publish` only names the weights that are there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class RunEstimate:
 
     def total(self, figure: Callable[[StepFigures], float]) -> Range:
         """Sum of one figure over all steps."""
-        return sum((entry.over(figure) for entry in self.steps), Range(0, 0, 0))
+        return sum((entry.over(figure) for entry in self.steps), NOTHING)
 
     def peak(self, figure: Callable[[StepFigures], float]) -> Range:
         """Largest value of one figure in any step."""
@@ -80,7 +80,7 @@ class RunEstimate:
     def round_seconds(self, number: int) -> Range:
         """Time of one round's steps; `prepare` is one of round 0's."""
         own = [entry.seconds for entry in self.steps if entry.step.round == number]
-        return sum(own, Range(0, 0, 0))
+        return sum(own, NOTHING)
 
     def gpu_seconds(self, kind: ProcessKind) -> Range:
         """Seconds times devices that processes of ``kind`` hold; 0 where the run asks for none."""
@@ -111,7 +111,7 @@ def _estimate_step(case: Case, pace: Pace, step: Step, held: Held) -> StepEstima
 
 def _figures(case: Case, pace: Pace, step: Step, held: Held, scenario: Scenario) -> StepFigures:
     work = work_of(case, step, scenario)
-    started = sum(_start_seconds(case, pace.rates, kind) for kind in held.started)
+    started = sum(_start_seconds(case, pace.rates, step, kind) for kind in held.started)
     busy = seconds_of(work, pace.rates, _copies(case))
     seconds = (pace.rates.between + started + busy) * pace.rates.spread**scenario.pace
     memory = {
@@ -145,5 +145,6 @@ def _copies(case: Case) -> Copies:
     return Copies(devices(case, "engine"), devices(case, "scoring"), devices(case, "trainer"))
 
 
-def _start_seconds(case: Case, rates: Rates, kind: ProcessKind) -> float:
-    return rates.start + _WEIGHTS_READ[kind] * case.policy.weight_bytes * rates.load
+def _start_seconds(case: Case, rates: Rates, step: Step, kind: ProcessKind) -> float:
+    checkpoints = 0 if step.name == "publish" else _CHECKPOINTS[kind]
+    return rates.start + checkpoints * case.policy.weight_bytes * rates.load

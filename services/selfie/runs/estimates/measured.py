@@ -91,27 +91,27 @@ def findings(shape: ModelShape, measured: Measured, pace: Pace) -> Iterator[Find
         tried = scoring.trial
         yield Finding(
             f"score {tried.prompts} x {tried.responses} responses by two models",
-            f"{scoring.seconds:.2f} s, {_memory(shape, tried, scoring.peak_bytes)}",
+            f"{scoring.seconds:.2g} s, {_memory(shape, tried, scoring.peak_bytes)}",
             _tera(rates.scoring),
         )
     if (sampling := measured.sampling) is not None:
         yield Finding(
             f"decode {sampling.trial.rows} rows, then {sampling.trial.few_rows}",
-            f"{sampling.step_seconds:.3f} and {sampling.few_step_seconds:.3f} s a step, "
+            f"{sampling.step_seconds:.2g} and {sampling.few_step_seconds:.2g} s a step, "
             f"{_memory(shape, sampling.trial, sampling.peak_bytes)}",
-            f"{rates.decoding_step:.3f} s a step and {_tera(rates.decoding)}",
+            f"{rates.decoding_step:.2g} s a step and {_tera(rates.decoding)}",
         )
     if (training := measured.training) is not None:
         yield Finding(
             f"train on {training.trial.pairs} pairs, update",
-            f"{training.seconds:.2f} and {training.update_seconds:.2f} s, "
+            f"{training.seconds:.2g} and {training.update_seconds:.2g} s, "
             f"{_memory(shape, training.trial, training.peak_bytes)}",
-            f"{_tera(rates.training)}, and {rates.update:.2f} s an update",
+            f"{_tera(rates.training)}, and {rates.update:.2g} s an update",
         )
         if training.partition_seconds:
             yield Finding(
                 f"log-partition of {training.trial.positions} positions",
-                f"{training.partition_seconds:.2f} s",
+                f"{training.partition_seconds:.2g} s",
                 _tera(rates.partition),
             )
 

@@ -33,7 +33,7 @@ LIBRARIES: Final[Mapping[ProcessKind, float]] = {
     "trainer": 9e8,
     "program": 4e8,
 }
-"""What a process has before any weights: interpreter and PyTorch, in the trainer TRL too."""
+"""What a process has beside its weights: interpreter, PyTorch, and what its allocator keeps."""
 
 SERVICES: Final = 5e8
 """The run's light processes on one machine, together: the planner and the services without weights."""
@@ -41,7 +41,7 @@ SERVICES: Final = 5e8
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that a process ``held`` throughout, and that were ``passing``, its libraries among them."""
+    """Bytes that a process has ``held`` throughout, and those ``passing``, its libraries among them."""
 
     held: float
     passing: float
