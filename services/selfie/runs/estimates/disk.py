@@ -12,7 +12,7 @@ from selfie.runs.steps import Step
 SMALL_FILES: Final = 4e6
 """Tokenizer, template, configuration and card of a checkpoint."""
 
-_SHARD, _ROW, _TOKEN = 12e3, 200.0, 6.0
+_SHARD, _ROW, _TOKEN = 10e3, 150.0, 4.5
 """Bytes of a shard with its schema, of a row, and of a token as text and as id; after compression."""
 
 
