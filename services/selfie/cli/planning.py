@@ -31,7 +31,10 @@ _Row = tuple[str, ...]
 
 def print_plan(console: Console, plan: RunPlan) -> None:
     """Steps, totals, what was measured, assumptions and advice; every range is low to high."""
-    console.print(f"[bold]{plan.name}[/]: likely figures, and from the least to the most that they can be")
+    console.print(
+        f"[bold]{plan.name}[/]: likely figures (from the least to the most that they can be); tokens of "
+        "prompts and of responses; memory of all that a step holds of engine, scorer and trainer"
+    )
     console.print(_steps(plan))
     console.print(_totals(plan))
     if plan.findings:
@@ -119,14 +122,15 @@ def _findings(plan: RunPlan) -> Table:
     for name in ("what", "measured", "so"):
         table.add_column(name)
     for finding in plan.findings:
-        table.add_row(finding.trial, finding.measured, finding.follows)
+        table.add_row(Text(finding.trial), Text(finding.measured), Text(finding.follows))
     return table
 
 
 def _assumptions(plan: RunPlan) -> Table:
     table = _lines("Assumed")
     for entry in plan.assumptions:
-        table.add_row(entry.subject, entry.statement)
+        # As text, because a path may have brackets in it.
+        table.add_row(entry.subject, Text(entry.statement))
     return table
 
 

@@ -39,9 +39,8 @@ def model_at_hand(source: ModelSource, cache_root: Path, *, field: str) -> Model
     """
     directory = _directory(source, cache_root, field)
     if directory is not None:
-        return ModelAtHand(
-            shape_of(read_json(directory / "config.json"), field=field), f"read in {directory}", directory
-        )
+        shape = shape_of(read_json(directory / "config.json"), field=f"{field}.uri")
+        return ModelAtHand(shape, f"read in {directory}", directory)
     found = shape_by_name(source.uri)
     if found is None:
         raise InvalidInput(

@@ -47,20 +47,18 @@ class Trying:
         """What each trial found; where one found nothing, the notes say why."""
         notes = list(trials.skipped)
         return Measured(
-            self._try("scoring", trials.scoring, ScoringTime, notes),
-            self._try("sampling", trials.sampling, SamplingTime, notes),
-            self._try("training", trials.training, TrainingTime, notes),
+            self._try(trials.scoring, ScoringTime, notes),
+            self._try(trials.sampling, SamplingTime, notes),
+            self._try(trials.training, TrainingTime, notes),
             tuple(notes),
         )
 
-    def _try(
-        self, kind: str, trial: AnyTrial | None, made: Callable[..., _Time], notes: list[str]
-    ) -> _Time | None:
+    def _try(self, trial: AnyTrial | None, made: Callable[..., _Time], notes: list[str]) -> _Time | None:
         if trial is None:
             return None
-        output, log = self.directory / f"{kind}.json", self.directory / f"{kind}.log"
+        output, log = self.directory / f"{trial.name}.json", self.directory / f"{trial.name}.log"
         arguments = {
-            "--kind": kind,
+            "--kind": trial.name,
             "--model": str(self.model),
             "--trial": json.dumps(asdict(trial)),
             "--output": str(output),
@@ -74,5 +72,7 @@ class Trying:
         if output.is_file():
             return made(trial=trial, **json.loads(output.read_text()))
         last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
-        notes.append(f"{kind} was not measured: {''.join(last) or f'not done in {self.patience_s:.0f} s'}")
+        notes.append(
+            f"{trial.name} was not measured: {''.join(last) or f'not done in {self.patience_s:.0f} s'}"
+        )
         return None

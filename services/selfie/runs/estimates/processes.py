@@ -14,6 +14,7 @@ from selfie.runs.spec import RunSpec
 from selfie.runs.steps import ENGINE, SCORING, TRAINING, Step, steps_of
 from selfie.runs.wanted import ServiceWanted, kept_warm, services_for
 
+_WITH_WEIGHTS: Final[tuple[ProcessKind, ...]] = (ENGINE, SCORING)
 _PROGRAMS: Final[Mapping[str, ProcessKind]] = {
     "prepare": "program",
     "seed": "trainer",
@@ -34,22 +35,17 @@ def processes_of(spec: RunSpec) -> Mapping[Step, Held]:
     """What each step of the run holds, in order."""
     steps = steps_of(spec)
     found: dict[Step, Held] = {}
-    before: Mapping[str, ServiceWanted] = {}
+    before: Mapping[ProcessKind, ServiceWanted] = {}
     for index, step in enumerate(steps):
         services = _services(spec, step, steps[index + 1 :])
-        fresh = [name for name, wanted in services.items() if before.get(name) != wanted]
+        fresh = (name for name, wanted in services.items() if before.get(name) != wanted)
         program = (_PROGRAMS[step.name],) if step.service == TRAINING else ()
-        found[step] = Held((*_kinds(services), *program), (*_kinds(fresh), *program))
+        found[step] = Held((*services, *program), (*fresh, *program))
         before = services
     return found
 
 
-def _services(spec: RunSpec, step: Step, rest: Sequence[Step]) -> Mapping[str, ServiceWanted]:
+def _services(spec: RunSpec, step: Step, rest: Sequence[Step]) -> Mapping[ProcessKind, ServiceWanted]:
     inputs = {role: Input(source, "", None) for role, source in sources_of(spec, step, ()).items()}
     wanted = {**kept_warm(spec, step, rest, inputs.get("policy")), **services_for(step, inputs)}
-    return {name: wanted[name] for name in (ENGINE, SCORING) if name in wanted}
-
-
-def _kinds(names: Mapping[str, ServiceWanted] | Sequence[str]) -> tuple[ProcessKind, ...]:
-    kinds: dict[str, ProcessKind] = {ENGINE: "engine", SCORING: "scoring"}
-    return tuple(kinds[name] for name in names)
+    return {name: wanted[name] for name in _WITH_WEIGHTS if name in wanted}

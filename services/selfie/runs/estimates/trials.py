@@ -38,6 +38,7 @@ _FIRST_ROUND = Step(1, "train")
 class ScoringTrial:
     """One batch under two models: ``responses`` to each of ``prompts``, extrapolated by ``lam``."""
 
+    name: ClassVar[str] = "scoring"
     kind: ClassVar[ProcessKind] = "scoring"
     copies: ClassVar[int] = 2
 
@@ -70,6 +71,7 @@ class ScoringTrial:
 class SamplingTrial:
     """Decoding of ``rows`` responses to one prompt, then of ``few_rows``, some ``steps`` each."""
 
+    name: ClassVar[str] = "sampling"
     kind: ClassVar[ProcessKind] = "engine"
     copies: ClassVar[int] = 1
 
@@ -109,6 +111,7 @@ class TrainingTrial:
     The second step is the one that is timed: the first makes AdamW's moments.
     """
 
+    name: ClassVar[str] = "training"
     kind: ClassVar[ProcessKind] = "trainer"
     copies: ClassVar[int] = 2
 
@@ -146,8 +149,8 @@ class TrainingTrial:
 
 AnyTrial: TypeAlias = ScoringTrial | SamplingTrial | TrainingTrial
 """Each knows, by a model's shape, the ``operations`` of what is timed, its ``seconds`` by some rates and its
-``footprint``, and with ``smaller`` the same with less work. Its process is of ``kind``, with so many
-``copies`` of the weights.
+``footprint``, and with ``smaller`` the same with less work. Called by ``name``, it is made in a
+process like those of ``kind``, with so many ``copies`` of the weights.
 """
 
 _T = TypeVar("_T", ScoringTrial, SamplingTrial, TrainingTrial)
@@ -219,9 +222,9 @@ def _against(trial: AnyTrial, shape: ModelShape, rates: Rates, memory: float) ->
     loading = trial.copies * shape.weight_bytes * rates.load
     longest = max(trial.seconds(shape, rates), loading)
     if needed > 0.8 * memory:
-        return f"{trial.kind} was not measured: it needs about {needed / 1e9:.0f} GB"
+        return f"{trial.name} was not measured: it needs about {needed / 1e9:.0f} GB"
     if longest > MOST_SECONDS:
-        return f"{trial.kind} was not measured: it would take about {longest:.0f} s"
+        return f"{trial.name} was not measured: it would take about {longest:.0f} s"
     return ""
 
 

@@ -82,7 +82,7 @@ def test_a_configuration_without_sizes_is_refused_by_field(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
     with pytest.raises(InvalidInput, match="has no") as refused:
         found(str(tmp_path), tmp_path)
-    assert refused.value.field == "spec.model"
+    assert refused.value.field == "spec.model.uri"
 
 
 def test_an_unknown_built_in_model_is_refused_alike_when_it_is_converted(tmp_path):

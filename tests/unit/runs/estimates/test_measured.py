@@ -147,4 +147,4 @@ def test_what_does_not_fit_is_not_tried_and_said_so(quickstart):
     trials = trials_for(quickstart, ASSUMED, memory=3e9)
     assert trials.scoring is not None
     assert trials.training is None
-    assert "trainer was not measured: it needs about" in trials.skipped[0]
+    assert "training was not measured: it needs about" in trials.skipped[0]
