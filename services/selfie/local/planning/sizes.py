@@ -89,7 +89,8 @@ class _Reader:
         dataset = self._dataset(uri, field)
         if dataset is None:
             prompt = ASSUMED_PROMPT.cut_at(self._most)
-            return PairSizes(size or ASSUMED_ROWS, prompt, _assumed(size), ASSUMED_RESPONSE)
+            count = size or ASSUMED_ROWS
+            return PairSizes(count, prompt, _assumed(size), ASSUMED_RESPONSE, assumed=True)
         rows = pair_rows(dataset, size=size, field=field)
         texts = [text for row in _sample(rows) for text in (row.chosen, row.rejected)]
         longest = max((text for row in rows for text in (row.chosen, row.rejected)), key=len)
@@ -100,7 +101,8 @@ class _Reader:
         dataset = self._dataset(given.dataset, f"{field}.dataset")
         if dataset is None:
             rows = given.count or ASSUMED_ROWS
-            return PromptSizes(rows, ASSUMED_PROMPT.cut_at(self._most), _assumed(given.count))
+            prompt = ASSUMED_PROMPT.cut_at(self._most)
+            return PromptSizes(rows, prompt, _assumed(given.count), assumed=True)
         found = prompt_rows(dataset, start=given.from_, count=given.count, field=f"{field}.count")
         return PromptSizes(len(found), self._prompt(found), self._basis(found))
 

@@ -111,7 +111,7 @@ def _rounds_have_few_pairs(outlook: Outlook) -> Iterator[Violation]:
 
 def _responses_are_cut(outlook: Outlook) -> Iterator[Violation]:
     limit = outlook.case.spec.generation.max_new_tokens
-    labelled = list(outlook.case.data.pairs.values())
+    labelled = [pairs for pairs in outlook.case.data.pairs.values() if not pairs.assumed]
     longest = max(labelled, key=lambda pairs: pairs.response.mean, default=None)
     if longest is not None and longest.response.mean >= limit:
         problem = f"is {limit}, and labelled responses have {longest.response.mean:.0f} tokens in the mean"
@@ -132,7 +132,8 @@ def _responses_are_cut(outlook: Outlook) -> Iterator[Violation]:
 
 def _context_is_too_short(outlook: Outlook) -> Iterator[Violation]:
     context, data = outlook.case.policy.context, outlook.case.data
-    longest = max((prompts.prompt.longest for prompts in data.prompts.values()), default=0)
+    known = (prompts for prompts in data.prompts.values() if not prompts.assumed)
+    longest = max((prompts.prompt.longest for prompts in known), default=0)
     limit = outlook.case.spec.generation.max_new_tokens
     if context is not None and longest + limit > context:
         yield Violation(

@@ -1,7 +1,7 @@
 """How many rows the run's data sets have, and how long they are: found or assumed, and which of both."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from selfie.runs.estimates.lengths import Length
@@ -17,11 +17,15 @@ EVALUATION: Final = "evaluation-prompts"
 
 @dataclass(frozen=True)
 class PromptSizes:
-    """Prompts of a data set: how many, how long in tokens, and where these figures come from."""
+    """Prompts of a data set: how many, how long in tokens, and where these figures come from.
+
+    ``assumed``: nobody has looked, and no advice is to be given on such lengths.
+    """
 
     rows: int
     prompt: Length
     basis: str
+    assumed: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,9 @@ def test_what_is_elsewhere_is_assumed_and_says_so(folder):
     assert found.pairs[HELDOUT].rows == ASSUMED_ROWS
     assert found.pairs[HELDOUT].basis.startswith("rows and lengths assumed")
     assert found.prompts[EVALUATION].rows == 5
+    assert found.pairs[SEED].assumed
+    assert found.prompts[EVALUATION].assumed
+    assert not found.prompts["prompts-round-01"].assumed
 
 
 def test_fewer_rows_than_are_asked_for_are_refused_by_field(folder):

@@ -15,7 +15,7 @@ from selfie.runs.estimates.advice import (
     detectable_difference,
     detector_steps,
 )
-from selfie.runs.estimates.data import Case
+from selfie.runs.estimates.data import Case, RunData
 from selfie.runs.estimates.estimating import Pace, estimate_run
 from selfie.runs.estimates.rates import assumed_rates, processors
 from selfie.runs.estimates.shapes import COMMON
@@ -100,6 +100,15 @@ def test_responses_that_are_shorter_than_the_labelled_ones_would_be_cut(case_of)
     assert found.keys() == {"spec.generation.maxNewTokens"}
     assert "60 tokens in the mean" in found["spec.generation.maxNewTokens"]
     assert "use 100 or more" in found["spec.generation.maxNewTokens"]
+
+
+def test_lengths_that_nobody_has_seen_are_no_ground_for_advice(case_of):
+    case = case_of(**SOUND | {"generation": {"maxNewTokens": 60}})
+    data = RunData(
+        {name: replace(sizes, assumed=True) for name, sizes in case.data.pairs.items()},
+        {name: replace(sizes, assumed=True) for name, sizes in case.data.prompts.items()},
+    )
+    assert advice(replace(case, data=data, policy=replace(case.policy, context=80))) == {}
 
 
 def test_without_labelled_responses_very_short_ones_are_doubted(case_of):
