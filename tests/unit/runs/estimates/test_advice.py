@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfie.method.noise import OnlineThreshold, default_window, warmup_steps
@@ -20,6 +20,7 @@ from selfie.runs.estimates.estimating import Pace, estimate_run
 from selfie.runs.estimates.rates import assumed_rates, processors
 from selfie.runs.estimates.shapes import COMMON
 
+quick = settings(deadline=None, max_examples=60)
 LARGE = Machine(cores=2, memory=1e15, disk=1e15)
 SOUND = {"counts": (400,), "heldout": 1000, "training": {"batch": 8}}
 
@@ -75,6 +76,7 @@ def test_a_detector_that_is_not_wanted_is_not_missed(case_of, changes):
     assert "spec.filter.window" not in advice(case_of(**SOUND | {"filter": {"window": 400}} | changes))
 
 
+@quick
 @given(
     pairs=st.integers(1, 200),
     batch=st.integers(1, 64),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfie.runs.estimates.data import Case
@@ -15,6 +15,7 @@ from selfie.runs.steps import SERVICE_OF, Step, steps_of
 
 SMOLLM = COMMON["SmolLM2-135M"]
 PACE = Pace(assumed_rates(SMOLLM, processors(2)))
+quick = settings(deadline=None, max_examples=60)
 PART = {"heldout": 20, "evaluation": 10}
 runs = st.fixed_dictionaries(
     {},
@@ -61,6 +62,7 @@ def test_every_kind_of_step_has_work():
     assert WORK.keys() == SERVICE_OF.keys()
 
 
+@quick
 @given(runs)
 def test_every_step_of_any_run_has_a_line(case_of, options):
     case = case_of(**options)
@@ -68,6 +70,7 @@ def test_every_step_of_any_run_has_a_line(case_of, options):
     assert found == list(steps_of(case.spec))
 
 
+@quick
 @given(runs)
 def test_every_figure_is_a_range_around_what_is_likely(case_of, options):
     for entry in estimated(case_of(**options)).steps:
@@ -81,6 +84,7 @@ def test_every_figure_is_a_range_around_what_is_likely(case_of, options):
             assert 0 <= found.low <= found.likely <= found.high
 
 
+@quick
 @given(runs)
 def test_no_process_takes_less_memory_than_its_weights(case_of, options):
     copies = {"engine": 1, "scoring": 2, "trainer": 2, "program": 0}
@@ -90,6 +94,7 @@ def test_no_process_takes_less_memory_than_its_weights(case_of, options):
                 assert memory >= copies[kind] * SMOLLM.weight_bytes
 
 
+@quick
 @given(st.integers(1, 500), st.integers(1, 500))
 def test_more_prompts_take_no_less(case_of, one, other):
     fewer, more = sorted((one, other))
@@ -98,6 +103,7 @@ def test_more_prompts_take_no_less(case_of, one, other):
     )
 
 
+@quick
 @given(st.integers(2, 64), st.integers(2, 64))
 def test_more_samples_take_no_less(case_of, one, other):
     fewer, more = sorted((one, other))
@@ -105,6 +111,7 @@ def test_more_samples_take_no_less(case_of, one, other):
     assert is_no_less(many, estimated(case_of(generation={"samplesPerPrompt": fewer}, **PART)))
 
 
+@quick
 @given(st.integers(1, 4000), st.integers(1, 4000))
 def test_longer_responses_take_no_less(case_of, one, other):
     shorter, longer = sorted((one, other))
@@ -112,6 +119,7 @@ def test_longer_responses_take_no_less(case_of, one, other):
     assert is_no_less(long, estimated(case_of(generation={"maxNewTokens": shorter}, **PART)))
 
 
+@quick
 @given(st.floats(1, 4))
 def test_longer_labelled_texts_take_no_less(case_of, factor):
     case = case_of(**PART)
@@ -132,6 +140,7 @@ def test_longer_labelled_texts_take_no_less(case_of, factor):
     assert is_no_less(estimated(stretched), estimated(case))
 
 
+@quick
 @given(st.lists(st.integers(1, 200), min_size=2, max_size=6))
 def test_rounds_add_up(case_of, counts):
     """With equal extrapolation, the steps of a run's rounds are those of each round by itself."""

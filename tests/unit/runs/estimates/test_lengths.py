@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfie.runs.estimates.lengths import Length, Pairs
 
+quick = settings(deadline=None, max_examples=60)
 lengths = st.builds(
     lambda mean, more, rest: Length(mean, mean + more, mean + more + rest),
     st.floats(1, 500),
@@ -15,6 +16,7 @@ lengths = st.builds(
 )
 
 
+@quick
 @given(lengths, st.integers(1, 10_000), st.integers(1, 10_000))
 def test_more_texts_have_no_shorter_longest_one(length, one, other):
     fewer, more = sorted((one, other))
@@ -26,6 +28,7 @@ def test_the_longest_of_some_texts_is_that_of_normal_ones():
     assert Length(100, 100 + 20 * 1.645, 1000).largest_of(8) == pytest.approx(drawn, rel=0.01)
 
 
+@quick
 @given(lengths, lengths, st.integers(1, 8), st.integers(1, 8))
 def test_padding_grows_with_what_is_computed_at_once(prompt, response, at_once, parts):
     pairs = Pairs(100, prompt, response)

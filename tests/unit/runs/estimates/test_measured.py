@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfie.runs.estimates.measured import (
@@ -21,6 +21,7 @@ from selfie.runs.estimates.shapes import COMMON
 from selfie.runs.estimates.trials import MOST_SECONDS, TRIAL_SECONDS, trials_for, whole_trials
 
 SMOLLM = COMMON["SmolLM2-135M"]
+quick = settings(deadline=None, max_examples=60)
 ASSUMED = assumed_rates(SMOLLM, processors(2))
 TRUE = Rates(
     scoring=0.2e12,
@@ -121,6 +122,7 @@ def test_a_plain_training_has_no_log_partition_to_tell_of(quickstart):
     assert [entry.trial for entry in findings(SMOLLM, plain, pace)] == ["train on 4 pairs, update"]
 
 
+@quick
 @given(st.floats(1e9, 1e13), st.sampled_from(sorted(COMMON)))
 def test_trials_are_short_or_are_not_made(quickstart, flops, name):
     case = replace(quickstart, policy=COMMON[name], reference=COMMON[name])
