@@ -47,6 +47,33 @@ def validate(file: RunFile) -> None:
 
 
 @app.command()
+def plan(
+    file: RunFile,
+    artifacts: Artifacts = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
+    quick: Annotated[bool, typer.Option("--quick", help="Measure nothing; assume how fast it goes.")] = False,
+) -> None:
+    """Tell what a run will take: rows, tokens, time, memory, disk, GPU-hours, and on what assumptions."""
+    from selfie.cli.places import load_file
+    from selfie.cli.planning import WIDTH, print_plan
+    from selfie.local.places import artifacts_uri
+    from selfie.local.planning.gathering import plan_of
+    from selfie.local.planning.machine import this_machine
+    from selfie.local.planning.trying import try_here
+    from selfie.runs.estimates.plans import object_of_plan
+
+    with told_to_people():
+        check_output(output)
+        run = load_file(file)
+        machine = this_machine(artifacts_uri(artifacts, run))
+        found = plan_of(run, machine=machine, cache_root=cache_dir(), attempt=None if quick else try_here)
+        if output == "json":
+            sys.stdout.write(json.dumps(object_of_plan(found), indent=2) + "\n")
+        else:
+            print_plan(Console(highlight=False, width=WIDTH), found)
+
+
+@app.command()
 def status(
     place: Place,
     artifacts: Artifacts = None,
@@ -148,10 +175,10 @@ def version() -> None:
     sys.stdout.write(f"{__version__}\n")
 
 
-def check_output(output: str) -> None:
-    """Refuses a form of output that there is not."""
-    if output not in ("text", "json"):
-        raise InvalidInput("--output", f"{output!r} is unknown", "use text or json")
+def check_output(form: str) -> None:
+    """InvalidInput for a form of output that there is not."""
+    if form not in ("text", "json"):
+        raise InvalidInput("--output", f"{form!r} is unknown", "use text or json")
 
 
 def cache_dir() -> Path:

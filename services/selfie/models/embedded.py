@@ -38,16 +38,18 @@ def embedded_checkpoint(name: str, cache_root: Path, *, field: str = "model.uri"
     ``field`` for an unknown name, `FailedPrecondition` when the package that carries the model is not
     installed.
     """
-    if name not in _SOURCES:
-        known = ", ".join(f"builtin://{known}" for known in sorted(_SOURCES))
-        raise InvalidInput(field, f"there is no built-in model {name!r}", f"use {known}")
-    source = _find_file(_SOURCES[name])
-    target = cache_root / "models" / f"{name}-{_file_digest(source)[:12]}-{_CONVERSION}"
+    source, target = _places(name, cache_root, field)
     if not target.is_dir():
         with unfinished(target.parent) as partial:
             convert_gguf(source, partial)
             finish(partial, target)
     return target
+
+
+def converted_checkpoint(name: str, cache_root: Path, *, field: str = "model.uri") -> Path | None:
+    """The directory of `embedded_checkpoint` if it is there already; raises as that does."""
+    _, target = _places(name, cache_root, field)
+    return target if target.is_dir() else None
 
 
 def convert_gguf(source: Path, target: Path) -> None:
@@ -74,6 +76,15 @@ def convert_gguf(source: Path, target: Path) -> None:
     config.__dict__.pop("_model_name_or_path", None)
     model.generation_config = _generation_config(tokenizer)
     model.save_pretrained(target)
+
+
+def _places(name: str, cache_root: Path, field: str) -> tuple[Path, Path]:
+    """The model's file in its package, and the directory that it is converted into."""
+    if name not in _SOURCES:
+        known = ", ".join(f"builtin://{known}" for known in sorted(_SOURCES))
+        raise InvalidInput(field, f"there is no built-in model {name!r}", f"use {known}")
+    source = _find_file(_SOURCES[name])
+    return source, cache_root / "models" / f"{name}-{_file_digest(source)[:12]}-{_CONVERSION}"
 
 
 def _find_file(source: _Source) -> Path:
