@@ -19,7 +19,7 @@ app = typer.Typer(
     help="Aligns a language model with preference data that the model makes itself.",
 )
 
-RunFile = Annotated[Path, typer.Argument(help="A SelfieRun as YAML.", dir_okay=False)]
+RunFile = Annotated[Path, typer.Argument(help="A SelfieRun as YAML.")]
 Artifacts = Annotated[
     str | None,
     typer.Option(help="Folder of all runs: a path or URI. Default: spec.artifacts.uri, else ./runs."),

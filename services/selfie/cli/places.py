@@ -5,19 +5,36 @@ from pathlib import Path
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import InvalidInput
 from selfie.local.places import DEFAULT_ARTIFACTS, artifacts_uri, with_absolute_sources
+from selfie.runs.documents import MAX_CHARACTERS
 from selfie.runs.load import parse_run
 from selfie.runs.spec import SelfieRun
+from selfie.runs.violations import InvalidRun, Violation
+
+_BYTES_OF_A_CHARACTER = 4
+"""At most, in UTF-8."""
 
 
 def load_file(file: Path) -> SelfieRun:
     """The SelfieRun in a file, with its relative data sets made absolute."""
+    return with_absolute_sources(parse_run(_text_of(file)), file.resolve().parent)
+
+
+def _text_of(file: Path) -> str:
+    """The file's text, or as much of it as is already too long for a run."""
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            "FILE", f"{file} cannot be read: {error}", "give the path of a YAML file"
-        ) from error
-    return with_absolute_sources(parse_run(text), file.resolve().parent)
+        with file.open("rb") as stream:
+            data = stream.read(MAX_CHARACTERS * _BYTES_OF_A_CHARACTER + 1)
+    except OSError as error:
+        problem = f"{file} cannot be read: {error.strerror}"
+        raise InvalidInput("FILE", problem, "give the path of a YAML file") from error
+    if len(data) > MAX_CHARACTERS * _BYTES_OF_A_CHARACTER:
+        # Where it was cut may be within a character.
+        return data.decode("utf-8", errors="replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidRun([Violation("the file", "is not UTF-8", "save it as UTF-8", line)]) from error
 
 
 def find_store(place: str, artifacts: str | None) -> Store:
