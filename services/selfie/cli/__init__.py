@@ -1,1 +1,1 @@
-"""The command line: `selfie run | status | report | validate | serve`."""
+"""The command line: `selfie run | status | report | validate | artifacts | serve`."""

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from selfie import __version__
+from selfie.cli.arguments import Artifacts, Output, Place, RunFile, check_output
+from selfie.cli.artifacts import commands as artifact_commands
 from selfie.cli.failures import told_to_people
 from selfie.errors import InvalidInput
 
@@ -18,13 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Aligns a language model with preference data that the model makes itself.",
 )
-
-RunFile = Annotated[Path, typer.Argument(help="A SelfieRun as YAML.")]
-Artifacts = Annotated[
-    str | None,
-    typer.Option(help="Folder of all runs: a path or URI. Default: spec.artifacts.uri, else ./runs."),
-]
-Place = Annotated[str, typer.Argument(help="A run: its file, its name below --artifacts, or its URI.")]
+app.add_typer(artifact_commands, name="artifacts")
 
 
 @app.command()
@@ -47,11 +43,7 @@ def validate(file: RunFile) -> None:
 
 
 @app.command()
-def status(
-    place: Place,
-    artifacts: Artifacts = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
-) -> None:
+def status(place: Place, artifacts: Artifacts = None, output: Output = "text") -> None:
     """Tell how a run stands."""
     from selfie.cli.places import find_store
     from selfie.cli.telling import print_status
@@ -59,8 +51,7 @@ def status(
     from selfie.runs.status import object_of_status
 
     with told_to_people():
-        if output not in ("text", "json"):
-            raise InvalidInput("--output", f"{output!r} is unknown", "use text or json")
+        check_output(output)
         store = find_store(place, artifacts)
         found = read_run(store)
         if output == "json":

@@ -1,10 +1,12 @@
 """Finds runs: by their file, by their name, or by where they lie."""
 
+from collections.abc import Collection
 from pathlib import Path
 
+from selfie.artifacts.inventory import Inventory, take_inventory
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import InvalidInput
-from selfie.local.places import DEFAULT_ARTIFACTS, artifacts_uri, with_absolute_sources
+from selfie.local.places import DEFAULT_ARTIFACTS, artifacts_uri, read_run, with_absolute_sources
 from selfie.runs.documents import MAX_CHARACTERS
 from selfie.runs.load import parse_run
 from selfie.runs.spec import SelfieRun
@@ -50,3 +52,20 @@ def find_store(place: str, artifacts: str | None) -> Store:
     folder = artifacts or str(DEFAULT_ARTIFACTS)
     folder = folder if "://" in folder else Path(folder).resolve().as_uri()
     return open_store(f"{folder}/{place}")
+
+
+def inventory_of(store: Store) -> Inventory:
+    """What the run has made so far; NotFound where there is no run."""
+    inventory = take_inventory(store)
+    if not inventory.sizes:
+        read_run(store)
+    return inventory
+
+
+def published_steps(inventory: Inventory, chosen: Collection[str]) -> frozenset[str]:
+    """The chosen steps that have a manifest, or all; `InvalidInput` for one that has none."""
+    known = frozenset({*inventory.published, *inventory.unreadable})
+    wanted = frozenset(step.rstrip("/") for step in chosen)
+    for step in sorted(wanted - known):
+        raise InvalidInput("STEP", f"{step!r} is not published", "`selfie artifacts ls` shows those that are")
+    return wanted or known
