@@ -7,13 +7,13 @@ from typing import Final, Literal, TypeAlias
 from selfie.artifacts.inventory import AttemptPlace, Inventory
 from selfie.artifacts.manifests import FileEntry, Manifest, check_digest, manifest_path
 from selfie.artifacts.store import Store
+from selfie.artifacts.summaries import GROUPS_OF_WEIGHTS
 from selfie.artifacts.weights import weights_digest
 from selfie.errors import DataCorrupted, NotFound
 
 Kind: TypeAlias = Literal["damaged", "removed", "remark"]
 
-_CHECKPOINTS: Final = frozenset({"model", "reference", "checkpoint"})
-_OWN_WEIGHTS: Final = _CHECKPOINTS - {"reference"}
+_OWN_WEIGHTS: Final = GROUPS_OF_WEIGHTS - {"reference"}
 """Groups whose digest is the one that the manifest gives as that of its weights."""
 _WEIGHTS_READ: Final = frozenset({"policy", "reference", "checkpoint"})
 """Names of a manifest's inputs that are digests of weights."""
@@ -89,7 +89,7 @@ def _inputs(inventory: Inventory, manifest: Manifest) -> Iterator[Finding]:
     weights = {
         weights_digest(other.group(group))
         for other, _ in earlier
-        for group in _CHECKPOINTS & {entry.group for entry in other.files}
+        for group in GROUPS_OF_WEIGHTS & {entry.group for entry in other.files}
     }
     manifests = {sha256 for _, sha256 in earlier}
     for name, digest in sorted(manifest.inputs.items()):

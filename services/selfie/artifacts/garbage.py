@@ -15,7 +15,7 @@ from selfie.artifacts.inventory import AttemptPlace, Inventory
 from selfie.artifacts.programs import ERROR_FILE
 from selfie.artifacts.progress import PROGRESS_FILE
 from selfie.artifacts.store import Store
-from selfie.errors import DataCorrupted, NotFound
+from selfie.errors import NotFound
 
 LEASE = timedelta(hours=1)
 """How long after its last sign of life an attempt is left alone."""
@@ -41,9 +41,7 @@ def find_garbage(store: Store, inventory: Inventory, now: datetime) -> tuple[Gar
     Of the attempt that has published its records stay, and of a lost one nothing does. Raises
     `DataCorrupted` while a manifest can't be read: nobody knows which files it names.
     """
-    if inventory.unreadable:
-        problem = next(iter(inventory.unreadable.values()))
-        raise DataCorrupted(f"{problem}; nothing is removed until it can be read")
+    inventory.require_readable()
     found: list[Garbage] = []
     for place in inventory.attempts:
         manifest = inventory.manifests.get(place.step)

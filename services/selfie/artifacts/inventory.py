@@ -23,7 +23,6 @@ RECORDS: Final = frozenset(
 )
 """What is kept of an attempt beside what it has made: who did it, and how it went."""
 
-_ROOTS = ("prepare", "rounds")
 _ORDER = (
     "prepare",
     "seed",
@@ -103,6 +102,11 @@ class Inventory:
             if path not in self.names and path not in records and path.removesuffix(".json") not in self.names
         )
 
+    def require_readable(self) -> None:
+        """Raises `DataCorrupted` while a manifest can't be read: nobody knows which files it names."""
+        for problem in self.unreadable.values():
+            raise DataCorrupted(f"{problem}; nothing is removed until it can be read")
+
     def entries(self, step: str, group: str) -> tuple[FileEntry, ...]:
         """The files of a group that a manifest names."""
         return tuple(entry for entry in self.manifests[step].files if entry.group == group)
@@ -110,16 +114,18 @@ class Inventory:
 
 def take_inventory(store: Store) -> Inventory:
     """Lists the files of all steps, then reads every manifest and every record of retention."""
-    sizes = {path: size for root in _ROOTS for path, size in store.sizes(root).items()}
+    sizes = {path: size for path, size in store.sizes("").items() if _belongs_to_a_step(path)}
     published: dict[str, tuple[Manifest, ManifestRef]] = {}
     unreadable: dict[str, str] = {}
     retired: dict[str, Retirement] = {}
     for step in sorted(_steps_with_manifest(sizes), key=step_order):
         try:
             found = read_published(store, step.path)
-            if found is not None:
-                published[step.path] = found
-            if retirement_path(step.path) in sizes and (record := read_retirement(store, step.path)):
+            if found is None:
+                continue
+            published[step.path] = found
+            record = read_retirement(store, step.path) if retirement_path(step.path) in sizes else None
+            if record is not None and record.is_about(found[0]):
                 retired[step.path] = record
         except (DataCorrupted, FailedPrecondition) as error:
             unreadable[step.path] = str(error)
@@ -135,13 +141,18 @@ def attempt_of(path: str) -> AttemptPlace | None:
 
 
 def step_order(step: Step) -> tuple[int, int]:
-    """Sorts steps into the order in which they are done."""
-    return step.round, _ORDER.index(step.name)
+    """Sorts steps into the order in which they are done; one of another name is the last of its round."""
+    return step.round, _ORDER.index(step.name) if step.name in _ORDER else len(_ORDER)
 
 
 def _in_order(place: AttemptPlace) -> tuple[tuple[int, int], int]:
     step = step_at(place.step)
     return (step_order(step) if step else (0, 0)), place.number
+
+
+def _belongs_to_a_step(path: str) -> bool:
+    parts = path.split("/")
+    return any(len(parts) > depth and step_at("/".join(parts[:depth])) for depth in (1, 3))
 
 
 def _steps_with_manifest(sizes: Mapping[str, int]) -> list[Step]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from selfie.artifacts.manifests import FileEntry, Record, RelativePath
+from selfie.artifacts.manifests import FileEntry, Manifest, Record, RelativePath
 from selfie.artifacts.paths import check_path
 from selfie.artifacts.store import Store
 from selfie.errors import AlreadyExists, DataCorrupted, FailedPrecondition, NotFound, SelfieError
@@ -21,7 +21,8 @@ _ATTEMPT = re.compile(r"/a[0-9]+/")
 class Retirement(Record):
     """``<step>/retired.json``: the group of the step's files that is gone, or about to go.
 
-    ``files`` are those that no other group names any more, ``bytes`` what they have together.
+    ``files`` are all of the group, by which a step that was made anew is told from the one that this is
+    about; ``bytes`` those that went with it: what two groups share went with the first.
     """
 
     step: RelativePath
@@ -30,6 +31,10 @@ class Retirement(Record):
     retired_at: AwareDatetime
     bytes: Annotated[int, Field(ge=0)]
     files: tuple[RelativePath, ...]
+
+    def is_about(self, manifest: Manifest) -> bool:
+        """Whether the manifest is the one whose group has gone."""
+        return set(self.files) == {entry.path for entry in manifest.files if entry.group == self.group}
 
 
 def retirement_path(step: str) -> str:
@@ -76,6 +81,6 @@ def missing_file(store: Store, entry: FileEntry) -> SelfieError:
 
 
 def _steps_that_name(path: str) -> tuple[str, ...]:
-    # A trainer's weights are also named by its round's `publish`, whose record tells when they went.
+    # A round's `publish` names the trainer's weights where they lie.
     step = _ATTEMPT.split(path, maxsplit=1)[0]
-    return (step, f"{step.rpartition('/')[0]}/publish") if "/" in step else (step,)
+    return (f"{step.rpartition('/')[0]}/publish", step) if "/" in step else (step,)

@@ -92,16 +92,18 @@ def pull(
 @commands.command()
 def gc(place: Place, artifacts: Artifacts = None, dry_run: DryRun = False) -> None:
     """Remove what nothing names and nobody can go on with; safe beside a running run."""
-    from selfie.artifacts.garbage import delete, find_garbage
     from selfie.cli.holdings import lines_of_garbage
     from selfie.cli.places import find_store, inventory_of
+    from selfie.cli.tidying import plan_tidying, tidy
 
     with told_to_people():
-        store = find_store(place, artifacts)
-        garbage = find_garbage(store, inventory_of(store), datetime.now(UTC))
+        store, now = find_store(place, artifacts), datetime.now(UTC)
+        inventory = inventory_of(store)
+        tidying = plan_tidying(store, inventory, now)
+        files = tidying.files(inventory)
         if not dry_run:
-            delete(store, garbage)
-        _write(*lines_of_garbage(garbage, dry_run=dry_run))
+            tidy(store, inventory, tidying, now)
+        _write(*lines_of_garbage(files, dry_run=dry_run), *filter(None, [tidying.remark]))
 
 
 def _write(*lines: str) -> None:

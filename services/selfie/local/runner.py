@@ -9,6 +9,7 @@ from pathlib import Path
 from selfie.errors import Unavailable
 from selfie.local.places import LocalRun
 from selfie.local.processes import Processes
+from selfie.local.retention import Retention
 from selfie.local.world import LocalWorld
 from selfie.runs.observed import Observed
 from selfie.runs.plan import plan
@@ -30,6 +31,7 @@ async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> Run
     stopped = _stop_event()
     processes = Processes(local.scratch / "services")
     world = LocalWorld(local, processes, model_cache)
+    retention = Retention(local)
     try:
         while not stopped.is_set():
             observed = await world.observe(status)
@@ -38,6 +40,7 @@ async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> Run
                 await asyncio.to_thread(local.write_status, decided.status)
             status = decided.status
             watch(status, observed)
+            await retention.look(status, observed)
             if status.is_terminal and not decided.actions:
                 break
             if decided.services is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc
 
 from selfie import errors
-from selfie.artifacts.manifests import Manifest, read_published
-from selfie.artifacts.weights import weights_digest
+from selfie.artifacts.manifests import read_published
+from selfie.artifacts.summaries import summary
 from selfie.dispatch import work
 from selfie.dispatch.calls import StepCall
 from selfie.local.launches import GRPC_SERVICES, Launches
@@ -29,8 +29,6 @@ from selfie.runs.status import RunStatus
 from selfie.runs.steps import ENGINE, SCORING, Step, step_at, steps_of
 from selfie.runs.wanted import ServiceWanted
 from selfie.v1 import engine_pb2, engine_pb2_grpc
-
-GROUPS_OF_WEIGHTS = frozenset({"model", "reference", "checkpoint"})
 
 
 class LocalWorld:
@@ -147,17 +145,3 @@ class LocalWorld:
         except errors.SelfieError:
             return ""
         return str(answer.weights_digest)
-
-
-def summary(manifest: Manifest, sha256: str) -> ManifestSummary:
-    """What the planner is told of a manifest."""
-    groups = GROUPS_OF_WEIGHTS & {entry.group for entry in manifest.files}
-    return ManifestSummary(
-        sha256=sha256,
-        counts=manifest.counts,
-        measures=manifest.measures,
-        groups=frozenset(entry.group for entry in manifest.files),
-        digests={group: weights_digest(manifest.group(group)) for group in groups},
-        attempt=manifest.attempt,
-        seconds=(manifest.finished_at - manifest.started_at).total_seconds(),
-    )

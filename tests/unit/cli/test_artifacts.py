@@ -218,3 +218,60 @@ def test_sizes_are_told_in_the_unit_that_fits(size, words):
 )
 def test_ages_are_told_in_the_unit_that_fits(seconds, words):
     assert age_in_words(seconds) == words
+
+
+@pytest.fixture
+def long(made):
+    """Four rounds of which the first is the best; retention keeps one beside it."""
+    made.whole(0.8, 0.5, 0.6, 0.7)
+    made.write_run(rounds=3, checkpoints=1)
+    write_best(made, 0)
+    return made
+
+
+def test_a_dry_run_tells_what_retention_would_let_go(long):
+    before = long.store.sizes("")
+    result = invoke("gc", long.store.uri, "--dry-run")
+    assert result.exit_code == 0
+    told = {line.split()[0] for line in result.stdout.splitlines()[:-1]}
+    assert "rounds/01/train/a1/checkpoint-w/model.safetensors" in told
+    assert not [path for path in told if path.startswith(("rounds/00", "prepare"))]
+    [line] = [line for line in result.stdout.splitlines() if "rounds/01/train/a1/checkpoint-w/model" in line]
+    assert "900  retention: round 1 is not the best, is not among the newest 1" in line
+    assert long.store.sizes("") == before
+
+
+def test_what_retention_lets_go_is_listed_as_retired_and_is_no_damage(long, tmp_path):
+    assert invoke("gc", long.store.uri).exit_code == 0
+    lines = invoke("ls", long.store.uri).stdout.splitlines()
+    gone = [f"rounds/{number:02d}/{name}" for number in (1, 2) for name in ("train", "publish")]
+    assert [line.split()[0] for line in lines if "(retired)" in line] == gone
+    result = invoke("verify", long.store.uri)
+    assert (result.exit_code, result.stdout.count("removed: ")) == (0, 4)
+    assert result.stdout.splitlines()[-1].endswith(
+        "all is as its manifests say, 4 removed by retention, 0 remarks"
+    )
+    result = invoke("pull", long.store.uri, str(tmp_path / "target"), "--round", "1")
+    assert result.exit_code == 1
+    assert "removed by retention: round 1 is not the best" in result.stderr
+    assert invoke("gc", long.store.uri).stdout == "0 files, 0 B removed\n"
+
+
+def test_without_its_specification_no_checkpoint_of_a_run_is_let_go(long):
+    long.store.delete("run.yaml")
+    result = invoke("gc", long.store.uri)
+    assert result.stdout.splitlines() == [
+        "0 files, 0 B removed",
+        f"{long.store.uri} has no run.yaml: no checkpoint is let go",
+    ]
+
+
+def test_the_cache_of_what_goes_is_told_and_goes_too(long):
+    root = Path(long.store.local_path("run.yaml")).parent
+    cached = root / ".local" / "cache" / "weights" / long.digest("rounds/01/publish")
+    cached.mkdir(parents=True)
+    (cached / "model.safetensors").hardlink_to(root / "rounds/01/train/a1/checkpoint-w/model.safetensors")
+    told = invoke("gc", long.store.uri, "--dry-run").stdout
+    assert f"{cached}/model.safetensors  0    cached for a checkpoint that goes" in told
+    invoke("gc", long.store.uri)
+    assert not cached.exists()
