@@ -65,7 +65,7 @@ class Inventory:
     unreadable: Mapping[str, str]
     retired: Mapping[str, Retirement]
 
-    @property
+    @cached_property
     def manifests(self) -> Mapping[str, Manifest]:
         """The manifests that are published, by path of the step."""
         return {step: manifest for step, (manifest, _) in self.published.items()}

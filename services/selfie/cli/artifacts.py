@@ -91,7 +91,7 @@ def pull(
 
 @commands.command()
 def gc(place: Place, artifacts: Artifacts = None, dry_run: DryRun = False) -> None:
-    """Remove what nothing names and nobody can go on with; safe beside a running run."""
+    """Remove what nothing names, and what the run's retention lets go; safe beside a running run."""
     from selfie.cli.holdings import lines_of_garbage
     from selfie.cli.places import find_store, inventory_of
     from selfie.cli.tidying import plan_tidying, tidy

@@ -30,7 +30,7 @@ def chosen_checkpoint(
     """
     if number is not None and (step or group):
         raise InvalidInput(
-            "--round", "says with --step or --group which checkpoint twice", "give one of them"
+            "--round", "names one checkpoint, and --step or --group another", "give one of them"
         )
     if group and not step:
         raise InvalidInput("--group", "is a part of a step, and none is given", "add --step")

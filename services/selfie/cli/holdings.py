@@ -9,6 +9,7 @@ from selfie.artifacts.checks import Finding
 from selfie.artifacts.garbage import Garbage
 from selfie.artifacts.inventory import AttemptPlace, Inventory
 from selfie.artifacts.manifests import Manifest
+from selfie.runs.steps import step_at
 
 HEADINGS: Final = ("step", "round", "attempt", "groups", "rows", "bytes", "age", "weights")
 _DIGITS = 12
@@ -18,10 +19,7 @@ _DIGITS = 12
 def lines_of(inventory: Inventory, now: datetime) -> list[str]:
     """A row for each step that is published and each attempt that is not, then the totals."""
     rows = [_row(inventory, manifest, now) for manifest in inventory.manifests.values()]
-    rows += [
-        (place.step, "", f"a{place.number}", state, "", size_in_words(_bytes(inventory, place)), "", "")
-        for place, state in _others(inventory)
-    ]
+    rows += [_other_row(inventory, place, state) for place, state in _others(inventory)]
     unreadable = [f"{step}: {problem}" for step, problem in inventory.unreadable.items()]
     files, size = unnamed_total(inventory)
     total = f"{_counted(len(inventory.sizes), 'file')}, {size_in_words(sum(inventory.sizes.values()))}"
@@ -59,10 +57,8 @@ def lines_of_findings(findings: Sequence[Finding], steps: Collection[str]) -> li
     """Each finding on one line, then how many there are of what kind."""
     kinds = Counter(finding.kind for finding in findings)
     verdict = f"{kinds['damaged']} damaged" if kinds["damaged"] else "all is as its manifests say"
-    told = (
-        f"{len(steps)} steps: {verdict}, {kinds['removed']} removed by retention, {kinds['remark']} remarks"
-    )
-    return [*(str(finding) for finding in findings), told]
+    others = f"{kinds['removed']} removed by retention, {_counted(kinds['remark'], 'remark')}"
+    return [*(str(finding) for finding in findings), f"{_counted(len(steps), 'step')}: {verdict}, {others}"]
 
 
 def object_of_findings(findings: Sequence[Finding], steps: Collection[str]) -> dict[str, Any]:
@@ -145,6 +141,13 @@ def _row(inventory: Inventory, manifest: Manifest, now: datetime) -> tuple[str, 
         age_in_words(told["ageSeconds"]),
         (manifest.weights_digest or "")[:_DIGITS],
     )
+
+
+def _other_row(inventory: Inventory, place: AttemptPlace, state: str) -> tuple[str, ...]:
+    step = step_at(place.step)
+    number = str(step.round) if step else ""
+    size = size_in_words(_bytes(inventory, place))
+    return (place.step, number, f"a{place.number}", state, "", size, "", "")
 
 
 def _step(inventory: Inventory, manifest: Manifest, now: datetime) -> dict[str, Any]:

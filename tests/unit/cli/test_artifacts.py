@@ -53,8 +53,10 @@ def test_attempts_that_published_nothing_are_listed_as_what_they_are(whole):
     whole.store.write("rounds/01/train/a2/checkpoint-x/model.safetensors", b"123")
     lines = invoke("ls", whole.store.uri).stdout.splitlines()
     told = [cells_of(line) for line in lines]
-    assert ["rounds/02/generate", "a1", "unpublished", "5 B"] in [[c.strip() for c in row] for row in told]
-    assert ["rounds/01/train", "a2", "lost", "3 B"] in [[c.strip() for c in row] for row in told]
+    assert ["rounds/02/generate", "2", "a1", "unpublished", "5 B"] in [
+        [c.strip() for c in row] for row in told
+    ]
+    assert ["rounds/01/train", "1", "a2", "lost", "3 B"] in [[c.strip() for c in row] for row in told]
     assert lines[-1] == "named by no manifest: 2 files, 8 B"
 
 
