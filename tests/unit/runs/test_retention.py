@@ -23,7 +23,7 @@ metadata: {name: toy}
 spec:
   model: {uri: hf://toy/model}
 """
-unhurried = settings(max_examples=100, deadline=None)
+unhurried = settings(max_examples=60, deadline=None)
 WEIGHTS = {"prepare", "seed", "train", "publish"}
 
 
