@@ -130,6 +130,7 @@ def test_files_are_written_read_replaced_listed_and_deleted(store: Store, tmp_pa
     assert store.exists("rounds/1/a")
     assert not store.exists("rounds/1")
     assert store.list("rounds/1") == ["rounds/1/a", "rounds/1/c/d"]
+    assert store.sizes("rounds/1") == {"rounds/1/a": 6, "rounds/1/c/d": 5}
     assert store.list("rounds/1/a") == ["rounds/1/a"]
     assert store.download("rounds/1/a", tmp_path / "a") == digest_bytes(b"second")
     assert store.upload(tmp_path / "a", "again") == digest_bytes(b"second")

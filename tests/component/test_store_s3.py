@@ -151,6 +151,7 @@ def test_files_are_written_read_replaced_listed_and_deleted(store: Store) -> Non
     assert not store.exists("rounds/1/x")
     assert store.list("rounds/1") == ["rounds/1/a", "rounds/1/c/d"]
     assert store.list("rounds/1/a") == ["rounds/1/a"]
+    assert store.sizes("rounds/1") == {"rounds/1/a": 6, "rounds/1/c/d": 5}
     assert store.local_path("rounds/1/a") is None
     store.delete("rounds/1")
     store.delete("rounds/1")

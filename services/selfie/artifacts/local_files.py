@@ -15,7 +15,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selfie.artifacts.digests import FileDigest, digest_file
@@ -66,6 +66,12 @@ class LocalFiles:
         for directory, _, names in os.walk(top, onerror=_raise_unless_gone):
             below = Path(directory).relative_to(self._root)
             yield from ((below / name).as_posix() for name in names)
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Paths of all files at or below ``prefix``, with their bytes; what goes meanwhile is left out."""
+        for path in self.walk(prefix):
+            with suppress(FileNotFoundError):
+                yield path, self.local_path(path).stat().st_size
 
     def remove(self, prefix: str) -> None:
         """Removes a file, or a directory with all that is in it; what is gone is gone."""

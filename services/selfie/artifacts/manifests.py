@@ -168,12 +168,17 @@ def read_ref(store: Store, ref: ManifestRef) -> Manifest:
 
 
 def verify(store: Store, manifest: Manifest) -> None:
-    """Reads every file of the manifest: `DataCorrupted` names the first that is missing or altered."""
+    """Reads every file of the manifest: `DataCorrupted` names the first that is missing or altered.
+
+    `FailedPrecondition` where it was retention that has removed it.
+    """
+    from selfie.artifacts.retirements import missing_file  # its records are made of this module's
+
     for entry in manifest.files:
         try:
             found = store.digest(entry.path)
         except NotFound as error:
-            raise DataCorrupted(f"{store.uri}/{entry.path} is named by a manifest but missing") from error
+            raise missing_file(store, entry) from error
         check_digest(store, entry, found)
 
 

@@ -69,8 +69,12 @@ class ObjectFiles:
 
     def walk(self, prefix: str) -> Iterator[str]:
         """Paths of all objects at or below ``prefix``."""
-        for found in self._filesystem.find(self._full(prefix)):
-            yield found.lstrip("/").removeprefix(f"{self._root}/")
+        yield from (path for path, _ in self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Paths of all objects at or below ``prefix``, with their bytes."""
+        for found, details in self._filesystem.find(self._full(prefix), detail=True).items():
+            yield found.lstrip("/").removeprefix(f"{self._root}/"), int(details["size"])
 
     def remove(self, prefix: str) -> None:
         """Removes an object, or all those below a prefix; what is gone is gone."""

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from selfie.artifacts.digests import digest_bytes
 from selfie.artifacts.manifests import FileEntry, Manifest, check_digest
+from selfie.artifacts.retirements import missing_file
 from selfie.artifacts.store import Store
 from selfie.errors import DataCorrupted, InvalidInput, NotFound
 
@@ -50,7 +51,7 @@ def read_shard(store: Store, entry: FileEntry) -> pa.Table:
     try:
         data = store.read(entry.path)
     except NotFound as error:
-        raise DataCorrupted(f"{store.uri}/{entry.path} is named by a manifest but missing") from error
+        raise missing_file(store, entry) from error
     check_digest(store, entry, digest_bytes(data))
     try:
         return pq.read_table(pa.BufferReader(data))

@@ -14,6 +14,7 @@ from pathlib import Path
 from selfie.artifacts.digests import digest_file
 from selfie.artifacts.manifests import FileEntry, check_digest
 from selfie.artifacts.paths import check_path
+from selfie.artifacts.retirements import missing_file
 from selfie.artifacts.store import Store
 from selfie.errors import DataCorrupted, InvalidInput, NotFound, Unavailable
 
@@ -81,7 +82,8 @@ def pull(store: Store, entries: Iterable[FileEntry], cache_root: Path) -> Path:
     The directory gets its name when all of its files have arrived and been verified, so many may
     pull the same weights at once. From `file://` the files are linked; all are read-only. Raises
     `DataCorrupted`, which names the file, if one is missing or altered in the store, or if the
-    directory that is there no longer has its files at their sizes.
+    directory that is there no longer has its files at their sizes; `FailedPrecondition` if retention
+    has removed it.
     """
     entries = tuple(entries)
     target = cache_root / weights_digest(entries)
@@ -89,6 +91,34 @@ def pull(store: Store, entries: Iterable[FileEntry], cache_root: Path) -> Path:
         _fetch(store, entries, target)
     _check_sizes(entries, target)
     return target
+
+
+def pull_into(store: Store, entries: Iterable[FileEntry], directory: Path) -> str:
+    """Makes ``directory`` the checkpoint, whole or not at all, unless it is that already; returns its digest.
+
+    It may be empty or not be there; its parent is made. Raises `InvalidInput` for one that holds
+    anything else, and otherwise what `pull` raises.
+    """
+    entries, directory = tuple(entries), directory.resolve()
+    digest = weights_digest(entries)
+    if directory.exists() and not directory.is_dir():
+        raise InvalidInput("DIR", f"{directory} is not a directory", "give another place")
+    if directory.is_dir() and any(directory.iterdir()):
+        _require_digest(directory, digest)
+        return digest
+    if directory.is_mount():
+        problem = f"{directory} is a mount point, and nothing can take its place"
+        raise InvalidInput("DIR", problem, f"give a directory below it, such as {directory}/checkpoint")
+    if not _fetch(store, entries, directory):
+        _require_digest(directory, digest)
+    return digest
+
+
+def _require_digest(directory: Path, digest: str) -> None:
+    found = directory_digest(directory)
+    if found != digest:
+        problem = f"{directory} has other files than the checkpoint {digest}: its digest is {found}"
+        raise InvalidInput("DIR", problem, "empty it, or give another directory")
 
 
 def _add(store: Store, file: Path, *, group: str, name: str, path: str, keep_source: bool) -> FileEntry:
@@ -116,13 +146,14 @@ def _raise(error: OSError) -> None:
     raise Unavailable(f"{error}; make the directory readable") from error
 
 
-def _fetch(store: Store, entries: tuple[FileEntry, ...], target: Path) -> None:
+def _fetch(store: Store, entries: tuple[FileEntry, ...], target: Path) -> bool:
+    """Whether it was put there; else somebody else was there first."""
     arriving = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     try:
         arriving.mkdir(parents=True)
         for entry in entries:
             _fetch_file(store, entry, arriving / entry.name)
-        _name(arriving, target)
+        return _name(arriving, target)
     except OSError as error:
         raise Unavailable(
             f"{target.parent}: {error}; give a cache directory with room for the weights"
@@ -136,17 +167,19 @@ def _fetch_file(store: Store, entry: FileEntry, file: Path) -> None:
     try:
         found = store.download(entry.path, file)
     except NotFound as error:
-        raise DataCorrupted(f"{store.uri}/{entry.path} is named by a manifest but missing") from error
+        raise missing_file(store, entry) from error
     check_digest(store, entry, found)
 
 
-def _name(arrived: Path, target: Path) -> None:
+def _name(arrived: Path, target: Path) -> bool:
     """Gives the directory its name, unless somebody else has pulled the same weights meanwhile."""
     try:
         arrived.rename(target)
     except OSError:
         if not target.is_dir():
             raise
+        return False
+    return True
 
 
 def _check_sizes(entries: tuple[FileEntry, ...], directory: Path) -> None:

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from selfie import __version__
+from selfie.cli.arguments import Artifacts, Output, Place, RunFile, check_output
+from selfie.cli.artifacts import commands as artifact_commands
 from selfie.cli.failures import told_to_people
 from selfie.errors import InvalidInput
 
@@ -18,13 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Aligns a language model with preference data that the model makes itself.",
 )
-
-RunFile = Annotated[Path, typer.Argument(help="A SelfieRun as YAML.", dir_okay=False)]
-Artifacts = Annotated[
-    str | None,
-    typer.Option(help="Folder of all runs: a path or URI. Default: spec.artifacts.uri, else ./runs."),
-]
-Place = Annotated[str, typer.Argument(help="A run: its file, its name below --artifacts, or its URI.")]
+app.add_typer(artifact_commands, name="artifacts")
 
 
 @app.command()
@@ -50,7 +46,7 @@ def validate(file: RunFile) -> None:
 def plan(
     file: RunFile,
     artifacts: Artifacts = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
+    output: Output = "text",
     quick: Annotated[bool, typer.Option("--quick", help="Measure nothing; assume how fast it goes.")] = False,
 ) -> None:
     """Tell what a run will take: rows, tokens, time, memory, disk, GPU-hours, and on what assumptions."""
@@ -74,11 +70,7 @@ def plan(
 
 
 @app.command()
-def status(
-    place: Place,
-    artifacts: Artifacts = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
-) -> None:
+def status(place: Place, artifacts: Artifacts = None, output: Output = "text") -> None:
     """Tell how a run stands."""
     from selfie.cli.places import find_store
     from selfie.cli.telling import print_status
@@ -119,7 +111,7 @@ def compare(
             metavar="RUN[:ROUND]", help="What all is held against. Default: the first run's round 0."
         ),
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
+    output: Output = "text",
     html: Annotated[Path | None, typer.Option(help="Also write one HTML file.", dir_okay=False)] = None,
     details: Annotated[bool, typer.Option("--details", help="Print every table.")] = False,
 ) -> None:
@@ -173,12 +165,6 @@ def _weights_of(name: str, run: str, number: int | None, artifacts: str | None) 
 def version() -> None:
     """Print the version."""
     sys.stdout.write(f"{__version__}\n")
-
-
-def check_output(form: str) -> None:
-    """InvalidInput for a form of output that there is not."""
-    if form not in ("text", "json"):
-        raise InvalidInput("--output", f"{form!r} is unknown", "use text or json")
 
 
 def cache_dir() -> Path:

@@ -18,7 +18,7 @@ def told_to_people() -> Iterator[None]:
     try:
         yield
     except SelfieError as error:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         lines = (
             [str(violation) for violation in error.violations]
             if isinstance(error, InvalidRun)

@@ -7,7 +7,7 @@ from pathlib import Path
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.weights import pull
 from selfie.errors import NotFound
-from selfie.local.places import LocalRun
+from selfie.local.places import LocalRun, weights_cache
 from selfie.local.processes import Launch
 from selfie.runs.lineage import Input
 from selfie.runs.steps import ENGINE, FILTERING, GENERATION, SCORING, TRAINING
@@ -65,13 +65,14 @@ class Launches:
         return Launch(f"selfie.{name}", GRPC_SERVICES[name], arguments, slow=name in (ENGINE, SCORING))
 
     def _weights(self, entry: Input) -> Path:
-        cached = self.cache / "weights" / _digest(entry)
+        weights = weights_cache(self._local.scratch)
+        cached = weights / _digest(entry)
         if cached.is_dir():
             return cached
         manifest = read_manifest(self._local.store, entry.source.step)
         if manifest is None:
             raise NotFound(f"{entry.source.step} has published no weights in {self._local.uri}")
-        return pull(self._local.store, manifest.group(entry.source.group), self.cache / "weights")
+        return pull(self._local.store, manifest.group(entry.source.group), weights)
 
 
 def _digest(entry: Input) -> str:

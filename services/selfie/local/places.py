@@ -86,7 +86,7 @@ def open_run(run: SelfieRun, artifacts: str) -> LocalRun:
     Raises InvalidInput, which names the field, where the one that is there is another run.
     """
     store = open_store(f"{artifacts}/{run.metadata.name}")
-    scratch = _scratch(store, run)
+    scratch = scratch_of(store, run)
     try:
         uid = str(json.loads(store.read(_IDENTITY_FILE))["uid"])
     except NotFound:
@@ -102,6 +102,11 @@ def directory_of(store: Store) -> Path | None:
     """The run's root as a directory of this machine; None in an object store."""
     file = store.local_path(_RUN_FILE)
     return file.parent if file else None
+
+
+def weights_cache(scratch: Path) -> Path:
+    """Where a run keeps checkpoints that its processes have loaded, by their digests."""
+    return scratch / "cache" / "weights"
 
 
 def read_run(store: Store) -> SelfieRun:
@@ -124,7 +129,7 @@ def read_status(store: Store) -> RunStatus:
 def opened(run: SelfieRun, artifacts: str) -> Iterator[LocalRun]:
     """`open_run`, with the run held for this process from before it is looked at until the end."""
     store = open_store(f"{artifacts}/{run.metadata.name}")
-    with locked(_scratch(store, run), store.uri):
+    with locked(scratch_of(store, run), store.uri):
         yield open_run(run, artifacts)
 
 
@@ -147,7 +152,8 @@ def locked(scratch: Path, uri: str) -> Iterator[None]:
         yield
 
 
-def _scratch(store: Store, run: SelfieRun) -> Path:
+def scratch_of(store: Store, run: SelfieRun) -> Path:
+    """The run's directory on this machine for processes and caches."""
     # Beside the artifacts where that is a disk, so that weights are linked and not copied.
     if directory := directory_of(store):
         return directory / ".local"

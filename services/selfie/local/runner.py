@@ -11,6 +11,7 @@ from selfie.local.launches import Launches
 from selfie.local.nurseries import nursery_for_runs
 from selfie.local.places import LocalRun
 from selfie.local.processes import Processes
+from selfie.local.retention import Retention
 from selfie.local.world import LocalWorld
 from selfie.processes.spawning import Nursery
 from selfie.runs.observed import Observed
@@ -40,6 +41,7 @@ async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> Run
 async def _until_it_ends(world: LocalWorld, local: LocalRun, watch: Watcher, nursery: Nursery) -> RunStatus:
     status = local.read_status()
     stopped = _stop_event()
+    retention = Retention(local)
     while not stopped.is_set():
         observed = await world.observe(status)
         decided = plan(local.run.spec, status, observed, datetime.now(UTC))
@@ -47,6 +49,7 @@ async def _until_it_ends(world: LocalWorld, local: LocalRun, watch: Watcher, nur
             await asyncio.to_thread(local.write_status, decided.status)
         status = decided.status
         watch(status, observed)
+        await retention.look(status, observed)
         if status.is_terminal and not decided.actions:
             break
         if decided.services is not None:

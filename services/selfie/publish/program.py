@@ -12,9 +12,10 @@ from selfie.artifacts.digests import digest_bytes
 from selfie.artifacts.manifests import FileEntry, Manifest, check_digest, read_manifest
 from selfie.artifacts.programs import new_writer, parse
 from selfie.artifacts.progress import ProgressWriter
+from selfie.artifacts.retirements import missing_file
 from selfie.artifacts.store import Store
 from selfie.artifacts.weights import weights_digest
-from selfie.errors import DataCorrupted, FailedPrecondition, NotFound
+from selfie.errors import FailedPrecondition, NotFound
 from selfie.models.chat import ChatTokenizer
 from selfie.models.checkpoints import read_json
 from selfie.publish.card import Origin, model_card
@@ -91,7 +92,7 @@ class _Publication:
             if entry.name.endswith(_LARGE):
                 # Whoever pulls the checkpoint verifies its digest; here it only has to be there.
                 if not self.store.exists(entry.path):
-                    raise DataCorrupted(f"{self.store.uri}/{entry.path} is named by a manifest but missing")
+                    raise missing_file(self.store, entry)
                 continue
             target = directory / entry.name
             target.parent.mkdir(parents=True, exist_ok=True)

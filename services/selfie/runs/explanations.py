@@ -2,16 +2,17 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from selfie.runs import decimals
+from selfie.runs.documents import WRITE_A_RUN
+from selfie.runs.locations import Location, location_of, path_of
 from selfie.runs.spec import SelfieRun
 from selfie.runs.violations import Violation
-
-Location: TypeAlias = tuple[str | int, ...]
 
 _WANTED = {
     "string_type": "text",
@@ -21,17 +22,30 @@ _WANTED = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
+_FORMS = {
+    r"^\S+$": "it without blanks",
+    r"^[a-z]([a-z0-9-]*[a-z0-9])?$": "lower-case letters, digits and -, beginning with a letter and not "
+    "ending with -",
+    r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$": "lower-case letters, digits and -, not beginning or ending with -",
+    r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$": "lower-case letters, digits, - and ., not beginning or ending with "
+    "- or .",
+    r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$": "letters, digits, -, _ and ., beginning and "
+    "ending with a letter or digit",
+    r"^[0-9]+(\.[0-9]{1,3}|m)?$": 'cores such as "4", "1.5" or "500m"',
+    r"^[0-9]+(\.[0-9]{1,3})?([KMGT]i|[kMGT])?$": 'bytes such as "16Gi" or "500M"',
+}
+"""Patterns of text fields in words; any other is told as it is."""
 
 
 def violations_of(
     errors: Sequence[ErrorDetails], *, written: Mapping[Location, str] | None = None
-) -> list[Violation]:
-    """Mistakes in the order in which pydantic found them.
+) -> list[tuple[Location, Violation]]:
+    """Mistakes in the order in which pydantic found them, and where each one is.
 
     ``written`` gives, by location, how a value was written where that is known: ``5e-7`` rather
     than 5e-07.
     """
-    found: list[Violation] = []
+    found: list[tuple[Location, Violation]] = []
     for error in errors:
         if not _follows_from_another(error, errors):
             text = (written or {}).get(error["loc"], _shown(error["input"]))
@@ -39,39 +53,47 @@ def violations_of(
     return found
 
 
-def path_of(location: Location) -> str:
-    """``spec.rounds[0].lambda``; the file itself for an empty location."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location if part != "[key]")
-    return "".join(parts).removeprefix(".") or "the file"
-
-
 def _follows_from_another(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
-    # Pydantic counts only the valid items of a list, so one bad item also makes the list too short.
-    depth = len(error["loc"])
-    return error["type"] == "too_short" and any(
-        len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors
+    location, kind = error["loc"], error["type"]
+    depth = len(location)
+    if kind == "too_short":
+        # Pydantic counts only the valid items of a list, so one bad item also makes the list too short.
+        return any(len(other["loc"]) > depth and other["loc"][:depth] == location for other in errors)
+    # A field whose name is misspelled is missing as well.
+    return kind == "missing" and any(
+        other["type"] == "extra_forbidden"
+        and other["loc"][:-1] == location[:-1]
+        and _nearest_sibling(other["loc"]) == location[-1]
+        for other in errors
     )
 
 
-def _explain(error: ErrorDetails, written: str) -> Iterator[Violation]:
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "impossible":
-        yield from context["violations"]
-        return
-    path = path_of(error["loc"])
-    if kind == "extra_forbidden":
-        yield Violation(path, "is not a field of a SelfieRun", _nearest_field(error["loc"]))
-    elif kind == "missing":
-        yield Violation(path, "is missing", "give it")
-    elif kind == "literal_error":
-        yield Violation(path, f"cannot be {written}", _nearest_choice(error["input"], context["expected"]))
-    elif kind in _WANTED:
-        value = error["input"]
-        yield Violation(path, _wrong_type(kind, value, written), _right_type(kind, value, written))
-    elif kind == "uri":
-        yield Violation(path, error["msg"], context["remedy"])
+def _explain(error: ErrorDetails, written: str) -> Iterator[tuple[Location, Violation]]:
+    if error["type"] == "impossible":
+        for violation in error.get("ctx", {})["violations"]:
+            yield location_of(violation.field), violation
     else:
-        yield Violation(path, *_out_of_bounds(kind, context, error["msg"], written))
+        yield error["loc"], Violation(path_of(error["loc"]), *_problem_and_remedy(error, written))
+
+
+def _problem_and_remedy(error: ErrorDetails, written: str) -> tuple[str, str]:
+    kind, location, value, context = error["type"], error["loc"], error["input"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return "is not a field of a SelfieRun", _nearest_field(location)
+    if kind == "missing":
+        return "is missing", _how_to_give(location)
+    if kind == "literal_error":
+        return f"cannot be {written}", _nearest_choice(value, context["expected"])
+    if kind in _WANTED:
+        return _wrong_type(kind, value, written), _right_type(location, kind, value, written)
+    return _wrong_value(kind, context, error["msg"], written)
+
+
+def _how_to_give(location: Location) -> str:
+    field = _field_at(location)
+    choices = get_args(field.annotation) if field else ()
+    single = len(choices) == 1 and isinstance(choices[0], str)
+    return f"write {location[-1]}: {choices[0]}" if single else "give it"
 
 
 def _wrong_type(kind: str, value: object, written: str) -> str:
@@ -80,12 +102,26 @@ def _wrong_type(kind: str, value: object, written: str) -> str:
     return f"is {written}, and {_WANTED[kind]} is wanted"
 
 
-def _right_type(kind: str, value: object, written: str) -> str:
+def _right_type(location: Location, kind: str, value: object, written: str) -> str:
+    if not location:
+        return WRITE_A_RUN
     if kind == "string_type" and isinstance(value, bool | int | float):
         return f'write it in quotes: "{written}"'
     if kind in {"int_type", "bool_type"} and isinstance(value, str):
         return f"write {_WANTED[kind]} without quotes"
-    return "give it a value, or take the line out" if value is None else f"write {_WANTED[kind]}"
+    if value is not None:
+        return f"write {_WANTED[kind]}"
+    field = _field_at(location)
+    optional = field is not None and not field.is_required()
+    return "give it a value, or take the line out" if optional else "give it a value"
+
+
+def _wrong_value(kind: str, context: Mapping[str, Any], message: str, written: str) -> tuple[str, str]:
+    if kind == "uri":
+        return message, context["remedy"]
+    if kind == "string_unicode":
+        return "holds half of a character", "write the character itself in place of its \\u codes"
+    return _out_of_bounds(kind, context, message, written)
 
 
 def _out_of_bounds(kind: str, context: Mapping[str, Any], message: str, written: str) -> tuple[str, str]:
@@ -103,8 +139,11 @@ def _out_of_bounds(kind: str, context: Mapping[str, Any], message: str, written:
         return f"is wrong: {message}", "see the description of the field"
     if context.get("pattern") == decimals.PATTERN:
         return f"is {written}, which is no decimal", 'write one such as "0.1" or "5e-7"'
+    if context.get("pattern") in _FORMS:
+        return f"is {written}", f"write {_FORMS[context['pattern']]}"
     counted = {"too_short": "has too few entries", "too_long": "has too many entries"}
-    return counted.get(kind, f"is {written}"), remedies[kind].format(**context)
+    remedy = remedies[kind].format(**context).replace(" 1 characters", " 1 character")
+    return counted.get(kind, f"is {written}"), remedy
 
 
 def _shown(value: object) -> str:
@@ -128,27 +167,36 @@ def _nearest_choice(value: object, expected: str) -> str:
     return f"write {' or '.join(choices)}"
 
 
+def _nearest_sibling(location: Location) -> str | None:
+    by_lower = {name.lower(): name for name in _fields_at(location[:-1])}
+    near = difflib.get_close_matches(str(location[-1]).replace("_", "").lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else None
+
+
 def _nearest_field(location: Location) -> str:
-    name, parent = str(location[-1]), _model_at(location[:-1])
-    siblings = [str(field.alias) for field in parent.model_fields.values()] if parent else []
-    by_lower = {sibling.lower(): sibling for sibling in siblings}
-    near = difflib.get_close_matches(name.replace("_", "").lower(), by_lower, n=1)
-    if near:
-        return f"did you mean {by_lower[near[0]]}?"
-    elsewhere = [path for path in _all_paths(SelfieRun, "") if path.rpartition(".")[2] == name]
+    sibling = _nearest_sibling(location)
+    if sibling:
+        return f"did you mean {sibling}?"
+    elsewhere = [path for path in _all_paths(SelfieRun, "") if path.rpartition(".")[2] == location[-1]]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere)}?"
-    return f"take it out; there are {', '.join(siblings)}" if siblings else "take it out"
+    siblings = ", ".join(_fields_at(location[:-1]))
+    return f"take it out; there are {siblings}" if siblings else "take it out"
 
 
-def _model_at(location: Location) -> type[BaseModel] | None:
+def _field_at(location: Location) -> FieldInfo | None:
+    return _fields_at(location[:-1]).get(str(location[-1]))
+
+
+def _fields_at(location: Location) -> dict[str, FieldInfo]:
+    """The fields of the part of a SelfieRun that is there, by their names in a file."""
     model: type[BaseModel] | None = SelfieRun
     for part in location:
         if model is None or isinstance(part, int):
             continue
         below = [field for field in model.model_fields.values() if field.alias == part]
         model = _nested(below[0].annotation) if below else None
-    return model
+    return {str(field.alias): field for field in model.model_fields.values()} if model else {}
 
 
 def _nested(annotation: object) -> type[BaseModel] | None:

@@ -83,6 +83,19 @@ def sources_of(
             return _self_made(spec, step, evaluations)
 
 
+def fall_back_sources(spec: RunSpec, evaluations: Sequence[RoundEvaluation]) -> frozenset[Source]:
+    """What a round would read if the newest one were to breach: the best policy so far, and its reference.
+
+    Empty unless a breach falls back. `sources_of` tells of breaches that were measured, and not of
+    those that may be.
+    """
+    if spec.evaluation.gates.on_breach != "fallBack":
+        return frozenset()
+    best = evaluations[-1].best if evaluations else None
+    origin = 0 if best is None else best
+    return frozenset({published_policy(origin), _judge_reference(spec, origin, evaluations)})
+
+
 def prompt_group(number: int) -> str:
     """Group of a round's prompts in the manifest of `prepare`."""
     return f"prompts-round-{number:02d}"

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from selfie.runs.documents import Document, read_document, write_document
-from selfie.runs.explanations import Location, violations_of
+from selfie.runs.explanations import violations_of
+from selfie.runs.locations import Location
 from selfie.runs.spec import SelfieRun
-from selfie.runs.violations import InvalidRun, Violation
+from selfie.runs.violations import MOST_TOLD, InvalidRun, Violation, and_more
 
 SET_BY_THE_CLUSTER = frozenset(
     {
@@ -48,7 +49,9 @@ def run_from_object(data: object) -> SelfieRun:
     try:
         return _validated(data)
     except ValidationError as error:
-        raise InvalidRun(violations_of(_relevant(error.errors(include_url=False)))) from None
+        errors = _relevant(error.errors(include_url=False))
+        found = [violation for _, violation in violations_of(errors[:MOST_TOLD])]
+        raise InvalidRun([*found, *and_more(len(errors))]) from None
 
 
 def object_of(run: SelfieRun) -> dict[str, Any]:
@@ -83,18 +86,14 @@ def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 
 def _with_lines(errors: list[ErrorDetails], document: Document) -> list[Violation]:
     relevant = _relevant(errors)
+    told = relevant[:MOST_TOLD]
     written: dict[Location, str] = {}
-    for error in relevant:
+    for error in told:
         node, _ = document.find(error["loc"])
         if isinstance(node, yaml.ScalarNode) and isinstance(error["input"], int | float):
             written[error["loc"]] = node.value
-    found = violations_of(relevant, written=written)
-    marks = [(_mark(violation, document), violation) for violation in found]
+    found = violations_of(told, written=written)
+    marks = [(document.find(location)[1], violation) for location, violation in found]
     marks.sort(key=lambda entry: (entry[0].line, entry[0].column))
-    return [replace(violation, line=mark.line + 1) for mark, violation in marks]
-
-
-def _mark(violation: Violation, document: Document) -> yaml.Mark:
-    parts = violation.field.replace("[", ".[").split(".")
-    location = [int(part[1:-1]) if part.startswith("[") else part for part in parts]
-    return document.find(location)[1]
+    placed = [replace(violation, line=mark.line + 1) for mark, violation in marks]
+    return [*placed, *and_more(len(relevant))]

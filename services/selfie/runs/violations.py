@@ -17,11 +17,21 @@ class Violation:
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line is not None else ""
-        return f"{place}{self.field} {self.problem}; {self.remedy}"
+        return _on_one_line(f"{place}{self.field} {self.problem}; {self.remedy}")
+
+
+MOST_TOLD = 100
+"""Mistakes that are told at once; a file with more is not the one that somebody meant to give."""
+
+
+def and_more(count: int) -> tuple[Violation, ...]:
+    """What is told in place of the mistakes after the first `MOST_TOLD` of ``count``."""
+    more = count - MOST_TOLD
+    return (Violation("the file", f"has {more} more mistakes", "mend these first"),) if more > 0 else ()
 
 
 class InvalidRun(InvalidInput):
-    """A SelfieRun that cannot be accepted; ``violations`` holds every mistake that was found."""
+    """A SelfieRun that cannot be accepted; ``violations`` holds every mistake that is told."""
 
     reason = "InvalidRun"
 
@@ -35,3 +45,10 @@ class InvalidRun(InvalidInput):
             return str(self.violations[0])
         lines = "\n".join(f"  {violation}" for violation in self.violations)
         return f"{len(self.violations)} mistakes:\n{lines}"
+
+
+def _on_one_line(text: str) -> str:
+    """The text with everything escaped that would break the line, or move a terminal's cursor."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )

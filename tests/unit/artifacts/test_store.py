@@ -104,6 +104,18 @@ def test_a_prefix_is_a_directory_and_not_the_beginning_of_a_name(store: Store) -
     assert store.list("") == []
 
 
+def test_sizes_are_those_of_what_is_listed(store: Store) -> None:
+    for path in ("rounds/1/b", "rounds/1/a", "rounds/10/b"):
+        store.write(path, path.encode())
+    root = store.local_path("rounds/1")
+    assert root is not None
+    (root / ".selfie-0123").write_bytes(b"left behind by a crash")
+    assert store.sizes("rounds/1") == {"rounds/1/a": 10, "rounds/1/b": 10}
+    assert store.sizes("rounds/10/b") == {"rounds/10/b": 11}
+    assert store.sizes("nothing") == {}
+    assert list(store.sizes("")) == store.list("")
+
+
 def test_files_half_written_are_never_listed(store: Store) -> None:
     store.write("a/file", b"")
     root = store.local_path("a")

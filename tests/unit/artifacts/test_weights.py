@@ -14,6 +14,7 @@ from selfie.artifacts.weights import (
     add_directory,
     directory_digest,
     pull,
+    pull_into,
     verified_digest,
     weights_digest,
 )
@@ -170,3 +171,65 @@ def test_a_directory_has_the_digest_that_its_manifest_would_have(tmp_path):
     with pytest.raises(DataCorrupted, match="fetch the weights again"):
         verified_digest(directory, expected, verify=True)
     assert verified_digest(directory, expected, verify=False) == expected
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no directory", "an empty directory"])
+def test_a_checkpoint_is_put_where_it_was_asked_for(
+    store: Store, entries: tuple[FileEntry, ...], tmp_path: Path, there: bool
+) -> None:
+    target = tmp_path / "some" / "where"
+    if there:
+        target.mkdir(parents=True)
+    assert pull_into(store, entries, target) == weights_digest(entries)
+    assert contents(target) == FILES
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_checkpoint_that_is_there_is_verified_and_stays(
+    store: Store, entries: tuple[FileEntry, ...], tmp_path: Path
+) -> None:
+    pull_into(store, entries, tmp_path / "target")
+    before = (tmp_path / "target").stat().st_ino
+    store.delete("rounds/01/publish")
+    assert pull_into(store, entries, tmp_path / "target") == weights_digest(entries)
+    assert (tmp_path / "target").stat().st_ino == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "notes.txt"])
+def test_a_directory_with_anything_else_in_it_is_refused_and_left_as_it_is(
+    store: Store, entries: tuple[FileEntry, ...], tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / "target"
+    pull_into(store, entries, target)
+    (target / name).unlink(missing_ok=True)
+    (target / name).write_bytes(b"somebody's own")
+    before = contents(target)
+    with pytest.raises(InvalidInput, match="empty it, or give another directory"):
+        pull_into(store, entries, target)
+    assert contents(target) == before
+
+
+def test_a_file_is_no_place_for_a_checkpoint(
+    store: Store, entries: tuple[FileEntry, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="is not a directory"):
+        pull_into(store, entries, tmp_path / "file")
+
+
+def test_of_a_checkpoint_that_is_damaged_nothing_arrives(
+    store: Store, entries: tuple[FileEntry, ...], tmp_path: Path
+) -> None:
+    store.write(entries[-1].path, b"other")
+    with pytest.raises(DataCorrupted, match=entries[-1].path):
+        pull_into(store, entries, tmp_path / "some" / "where")
+    assert list((tmp_path / "some").iterdir()) == []
+
+
+def test_of_many_who_pull_into_one_directory_all_get_the_checkpoint(
+    store: Store, entries: tuple[FileEntry, ...], tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        digests = list(threads.map(lambda _: pull_into(store, entries, tmp_path / "target"), range(8)))
+    assert set(digests) == {weights_digest(entries)}
+    assert contents(tmp_path / "target") == FILES

@@ -1,0 +1,22 @@
+"""Arguments and options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from selfie.errors import InvalidInput
+
+RunFile = Annotated[Path, typer.Argument(help="A SelfieRun as YAML.")]
+Artifacts = Annotated[
+    str | None,
+    typer.Option(help="Folder of all runs: a path or URI. Default: spec.artifacts.uri, else ./runs."),
+]
+Place = Annotated[str, typer.Argument(help="A run: its file, its name below --artifacts, or its URI.")]
+Output = Annotated[str, typer.Option("--output", "-o", help="text or json.")]
+
+
+def check_output(output: str) -> None:
+    """Raises `InvalidInput` for a form that there is not."""
+    if output not in ("text", "json"):
+        raise InvalidInput("--output", f"{output!r} is unknown", "use text or json")
