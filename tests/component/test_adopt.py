@@ -10,6 +10,7 @@ import pytest
 from selfie.adopt.program import adopt
 from selfie.artifacts.digests import digest_bytes
 from selfie.artifacts.manifests import FileEntry, Manifest, publish, read_manifest, read_published, verify
+from selfie.artifacts.retirements import Retirement, read_retirement, record_retirement
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import DataCorrupted, InvalidInput
 from selfie.runs.lineage import sources_of
@@ -141,6 +142,36 @@ def test_a_damaged_step_is_left_to_be_done_again(taking_over, store: Store, dono
     taking_over()
     assert "rounds/01/generate" in own(store)
     assert not {"rounds/01/score", "rounds/01/filter", "rounds/02/generate"} & set(own(store))
+
+
+def let_go(donor: Store, step: str, group: str) -> None:
+    """What retention does to a group."""
+    manifest = read_manifest(donor, step)
+    assert manifest is not None
+    files = tuple(entry.path for entry in manifest.group(group))
+    record_retirement(
+        donor, Retirement(step=step, group=group, reason="old", retired_at=MADE, bytes=1, files=files)
+    )
+    for path in files:
+        donor.delete(path)
+
+
+def test_what_retention_let_go_is_not_missed_where_nothing_reads_it(taking_over, store: Store, donor: Store):
+    let_go(donor, "rounds/00/publish", "checkpoint")
+    let_go(donor, "rounds/01/train", "checkpoint")
+    manifest = taking_over()
+    assert manifest.counts["left"] == 0
+    retired = read_retirement(store, "rounds/01/train")
+    assert retired is not None
+    assert retired.group == "checkpoint"
+
+
+def test_what_retention_let_go_and_a_step_still_reads_is_made_again(taking_over, store: Store, donor: Store):
+    let_go(donor, "rounds/00/publish", "checkpoint")
+    # Another filter trains round 1 again, from the seed's policy, which is gone.
+    taking_over("filter: {noisyPercent: 20}")
+    assert "rounds/00/seed" in own(store)
+    assert "rounds/00/publish" not in own(store)
 
 
 def test_prompts_that_this_run_has_others_for_are_left_out(store: Store, donor: Store, tmp_path: Path):

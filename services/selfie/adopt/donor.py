@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from selfie.artifacts.manifests import Manifest, ManifestRef, read_published
+from selfie.artifacts.retirements import Retirement, read_retirement
 from selfie.artifacts.store import Store
 from selfie.artifacts.summaries import summary
 from selfie.errors import DataCorrupted, InvalidInput, NotFound
@@ -18,11 +19,17 @@ RUN_FILE = "run.yaml"
 
 @dataclass(frozen=True)
 class Donor:
-    """A run that is taken over from; manifests by step."""
+    """A run that is taken over from; manifests by step, and by step what retention has let go of it."""
 
     store: Store
     run: SelfieRun
     published: Mapping[str, tuple[Manifest, ManifestRef]]
+    retired: Mapping[str, Retirement]
+
+    @property
+    def retired_files(self) -> frozenset[str]:
+        """Paths of files that are named and gone for good."""
+        return frozenset(path for entry in self.retired.values() for path in entry.files)
 
     @property
     def summaries(self) -> dict[str, ManifestSummary]:
@@ -42,7 +49,13 @@ def read_donor(store: Store) -> Donor:
         run = parse_run(text)
     except InvalidInput as error:
         raise DataCorrupted(f"{store.uri}/{RUN_FILE} is not a SelfieRun: {error}") from error
-    return Donor(store, run, _published(store, run))
+    published = _published(store, run)
+    return Donor(store, run, published, _retired(store, published))
+
+
+def _retired(store: Store, published: Mapping[str, tuple[Manifest, ManifestRef]]) -> dict[str, Retirement]:
+    found = ((step, manifest, read_retirement(store, step)) for step, (manifest, _) in published.items())
+    return {step: entry for step, manifest, entry in found if entry is not None and entry.is_about(manifest)}
 
 
 def _published(store: Store, run: SelfieRun) -> dict[str, tuple[Manifest, ManifestRef]]:

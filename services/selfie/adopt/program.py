@@ -16,6 +16,7 @@ from selfie.adopt.parameters import AdoptParameters
 from selfie.artifacts.manifests import Adopted, FileEntry, Manifest, check_digest, publish
 from selfie.artifacts.programs import new_writer, parse
 from selfie.artifacts.progress import ProgressWriter
+from selfie.artifacts.retirements import record_retirement
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import DataCorrupted, NotFound
 from selfie.runs.adoption import Adoption, adoption
@@ -30,7 +31,8 @@ def adopt(store: Store, raw: dict[str, Any]) -> Manifest:
     """Takes over what `AdoptParameters` in ``raw`` names; `run_program` publishes the manifest.
 
     A step with a missing or altered file is not taken over, nor is what was made from it: that is
-    done again. `InvalidInput` for a place without a run.
+    done again. What retention has let go is not missed unless a step that is left wants to read it.
+    `InvalidInput` for a place without a run.
     """
     parameters = parse(AdoptParameters, raw)
     with ProgressWriter(store, parameters.attempt.path) as progress:
@@ -56,10 +58,20 @@ class _Adoption:
         sound = set(self.donor.published)
         while True:
             found = adoption(spec, self.donor.run.spec, self.donor.summaries, sound=sound)
-            damaged = self._take(found)
-            if damaged is None:
+            lost = self._wanted_and_gone(found) or self._take(found)
+            if lost is None:
                 return self._manifest(found)
-            sound.discard(damaged)
+            sound.discard(lost)
+
+    def _wanted_and_gone(self, found: Adoption) -> str | None:
+        """A step that could be taken over but for a group that retention let go, and that is still read."""
+        taken = {step.path for step in found.steps}
+        for source in sorted(found.read, key=lambda entry: entry.step):
+            retired = self.donor.retired.get(source.step)
+            if source.step in taken and retired is not None and retired.group == source.group:
+                logger.warning("%s is not taken over: its %s was let go", source.step, source.group)
+                return source.step
+        return None
 
     def _take(self, found: Adoption) -> str | None:
         """Takes the steps over in their order; returns the first that is damaged, if one is."""
@@ -71,10 +83,13 @@ class _Adoption:
                 manifest = manifest.model_copy(update={"files": kept})
             try:
                 for entry in manifest.files:
-                    self._bring(entry)
+                    if entry.path not in self.donor.retired_files:
+                        self._bring(entry)
             except (DataCorrupted, NotFound) as error:
                 logger.warning("%s is not taken over: %s", step.path, error)
                 return step.path
+            if (retired := self.donor.retired.get(step.path)) is not None:
+                record_retirement(self.store, retired)
             adopted = Adopted(run_uri=self.donor.store.uri, sha256=ref.sha256)
             self._here[ref.sha256] = publish(self.store, self._as_own(manifest, adopted)).sha256
         return None

@@ -23,12 +23,14 @@ class Adoption:
     """What can be taken over: steps in their order, without the groups ``left_out`` of `prepare`.
 
     Those are prompts of rounds for which this run has other ones; it prepares its own. ``left`` are
-    the steps that are still to be done.
+    the steps that are still to be done, and ``read`` is what they will read of what was taken over, as
+    far as it is known before any of them is done.
     """
 
     steps: tuple[Step, ...] = ()
     left: tuple[Step, ...] = ()
     left_out: frozenset[str] = frozenset()
+    read: frozenset[Source] = frozenset()
 
 
 def adoption(
@@ -52,10 +54,12 @@ def adoption(
         if _is_same(step, ours, theirs):
             taken[step.path] = manifests[step.path]
     every = [step for step in steps_of(spec, ours.added) if step != ADOPT]
+    left = tuple(step for step in every if step.path not in taken)
     return Adoption(
         steps=tuple(step for step in every if step.path in taken),
-        left=tuple(step for step in every if step.path not in taken),
+        left=left,
         left_out=left_out,
+        read=frozenset(source for step in left for source in ours.sources(step).values()),
     )
 
 
