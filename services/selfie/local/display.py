@@ -36,6 +36,13 @@ TOLD: dict[str, Figures] = {
     "score": _tell("{:.0f} pairs, median margin {:.3f}, {:.0f} ties", "pairs", "margin_q50", "ties"),
     "filter": _tell("{:.0f} pairs kept ({:.0%}), {:.0f} suspected", "kept", "kept_share", "noisy"),
     "evaluate-initial": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
+    "evaluator": _tell(
+        "fitted on {:.0f} pairs; agrees with people on {:.1%} of held-out pairs, prefer the longer {:.1%}",
+        "pairs",
+        "heldout_accuracy",
+        "heldout_longer",
+    ),
+    "evaluate-ratings": _tell("{:.0f} responses, mean rating {:+.3f}", "samples", "mean_rating"),
     "evaluate-samples": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
     "evaluate-heldout": _tell(
         "accuracy {:.1%}, {:.1%} length-normalised, of {:.0f} pairs", "accuracy", "accuracy_mean", "n"
