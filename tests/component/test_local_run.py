@@ -16,6 +16,7 @@ from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store, open_store
 from selfie.artifacts.weights import weights_digest
 from selfie.local.places import read_run, read_status
+from selfie.runs.evaluation_fields import LEAST_EVALUATOR_PAIRS
 from selfie.runs.steps import steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ def run_file(tmp_path: Path, tiny_checkpoint: Path) -> Path:
             for index in range(count)
         ]
 
-    write_rows(tmp_path / "seed.jsonl", pairs("seed", 8))
+    write_rows(tmp_path / "seed.jsonl", pairs("seed", 8 + LEAST_EVALUATOR_PAIRS))
     write_rows(tmp_path / "heldout.jsonl", pairs("heldout", 6))
     write_rows(
         tmp_path / "prompts.jsonl", [{"id": f"p{n}", "prompt": prompt(f"tell me of {n}")} for n in range(10)]
@@ -60,7 +61,7 @@ kind: SelfieRun
 metadata: {{name: whole}}
 spec:
   model: {{uri: {tiny_checkpoint}}}
-  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, epochs: 1, learningRate: "1e-3"}}
+  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, size: 8, epochs: 1, learningRate: "1e-3"}}
   rounds:
     - prompts: {{dataset: prompts.jsonl, count: 6}}
   generation: {{maxNewTokens: 8, maxPromptTokens: 128}}
@@ -68,7 +69,7 @@ spec:
   training: {{batch: 2, learningRate: "1e-3"}}
   evaluation:
     prompts: {{dataset: prompts.jsonl, from: 6, count: 4}}
-    evaluator: readingEase
+    evaluator: bradleyTerry
 """
     )
     return file
@@ -128,7 +129,8 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
     assert second.returncode == 0, (output, errors)
     report = Path(output.splitlines()[-1])
     assert report == root / "report/index.html"
-    assert "Does the judge agree with people?" in report.read_text()
+    for told in ("Does the judge agree with people?", "the evaluator agrees with people on"):
+        assert told in report.read_text()
     assert not alive_below(root)
 
     after = manifests(store)
@@ -150,6 +152,10 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
         <= found["rounds/01/train"].measures["parity_bound"]
     )
 
+    (evaluator,) = found["rounds/00/evaluator"].group("evaluator")
+    ratings = read_group(store, found["rounds/01/evaluate-ratings"], "ratings")
+    assert set(ratings["evaluator_digest"].to_pylist()) == {evaluator.sha256}
+
     third = start(run_file, artifacts)
     output, errors = third.communicate(timeout=60)
     assert third.returncode == 0, errors
@@ -164,12 +170,13 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
     )
     fork.write_text(other + f"  resumeFrom: {root.as_uri()}\n")
     output, errors = start(fork, artifacts).communicate(timeout=300)
-    assert f"{len(after) - 7} steps taken over, 7 to be done" in output, (output, errors)
+    assert f"{len(after) - 8} steps taken over, 8 to be done" in output, (output, errors)
     forked = open_store((artifacts / "fork").as_uri())
     steps = steps_of(read_run(forked).spec)
     found = {step.path: read_manifest(forked, step.path) for step in steps}
     made = {path for path, manifest in found.items() if manifest.adopted is None}
-    measured = ("publish", "serve", "evaluate-samples", "evaluate-heldout", "evaluate-measures")
+    evaluated = ("evaluate-samples", "evaluate-heldout", "evaluate-measures", "evaluate-ratings")
+    measured = ("publish", "serve", *evaluated)
     assert made == {"adopt", *(f"rounds/01/{name}" for name in ("filter", "train", *measured))}
     for manifest in found.values():
         verify(forked, manifest)
