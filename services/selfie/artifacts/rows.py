@@ -74,7 +74,6 @@ SCORED_COLUMNS = (
     *_PROVENANCE[1:],
 )
 
-
 RATING_COLUMNS = (
     _column("prompt_id", _TEXT, "Names the prompt within the run."),
     _column("sample_index", _COUNT, "Which of the prompt's samples is rated."),
@@ -82,7 +81,7 @@ RATING_COLUMNS = (
         "rating",
         _NUMBER,
         "Log-odds of being preferred, at equal length, over a response that is rated 0; only differences "
-        "between responses to one prompt mean anything.",
+        "between responses to one prompt mean anything. NaN for a response without tokens.",
     ),
     _column("evaluator_digest", _TEXT, "Digest of the evaluator's file."),
 )

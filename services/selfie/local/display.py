@@ -37,10 +37,11 @@ TOLD: dict[str, Figures] = {
     "filter": _tell("{:.0f} pairs kept ({:.0%}), {:.0f} suspected", "kept", "kept_share", "noisy"),
     "evaluate-initial": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
     "evaluator": _tell(
-        "fitted on {:.0f} pairs; agrees with people on {:.1%} of held-out pairs, prefer the longer {:.1%}",
-        "pairs",
+        "accuracy {:.1%}, prefer the longer {:.1%}, of {:.0f} held-out pairs; fitted on {:.0f}",
         "heldout_accuracy",
         "heldout_longer",
+        "heldout",
+        "pairs",
     ),
     "evaluate-ratings": _tell("{:.0f} responses, mean rating {:+.3f}", "samples", "mean_rating"),
     "evaluate-samples": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),

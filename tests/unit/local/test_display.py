@@ -56,7 +56,7 @@ def figures(*, counts: dict[str, int] | None = None, **measures: float) -> Manif
         (
             "rounds/00/evaluator",
             figures(counts={"pairs": 900, "heldout": 128}, heldout_accuracy=0.63, heldout_longer=0.6),
-            "fitted on 900 pairs; agrees with people on 63.0% of held-out pairs, prefer the longer 60.0%",
+            "accuracy 63.0%, prefer the longer 60.0%, of 128 held-out pairs; fitted on 900",
         ),
         (
             "rounds/01/evaluate-ratings",
