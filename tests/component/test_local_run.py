@@ -26,6 +26,9 @@ SENTENCES = (
     "we had tea at two",
     "rain fell on the old roof",
 )
+TOLD = ("Does the judge agree with people?", "the evaluator agrees with people on")
+EVALUATED = ("evaluate-samples", "evaluate-heldout", "evaluate-measures", "evaluate-ratings")
+AFTER_TRAINING = ("publish", "serve", *EVALUATED)
 
 
 def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
@@ -102,6 +105,13 @@ def alive_below(folder: Path) -> list[str]:
     return found
 
 
+def digest_of_evaluator(store: Store) -> str:
+    manifest = read_manifest(store, "rounds/00/evaluator")
+    assert manifest is not None
+    (entry,) = manifest.group("evaluator")
+    return entry.sha256
+
+
 def manifests(store: Store) -> dict[str, bytes]:
     paths = [path for path in store.list("") if path.endswith("/manifest.json")]
     return {path: store.read(path) for path in paths}
@@ -129,8 +139,7 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
     assert second.returncode == 0, (output, errors)
     report = Path(output.splitlines()[-1])
     assert report == root / "report/index.html"
-    for told in ("Does the judge agree with people?", "the evaluator agrees with people on"):
-        assert told in report.read_text()
+    assert not [told for told in TOLD if told not in report.read_text()]
     assert not alive_below(root)
 
     after = manifests(store)
@@ -152,9 +161,8 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
         <= found["rounds/01/train"].measures["parity_bound"]
     )
 
-    (evaluator,) = found["rounds/00/evaluator"].group("evaluator")
     ratings = read_group(store, found["rounds/01/evaluate-ratings"], "ratings")
-    assert set(ratings["evaluator_digest"].to_pylist()) == {evaluator.sha256}
+    assert set(ratings["evaluator_digest"].to_pylist()) == {digest_of_evaluator(store)}
 
     third = start(run_file, artifacts)
     output, errors = third.communicate(timeout=60)
@@ -175,8 +183,6 @@ def test_a_run_that_is_interrupted_goes_on_to_its_report(run_file: Path, tmp_pat
     steps = steps_of(read_run(forked).spec)
     found = {step.path: read_manifest(forked, step.path) for step in steps}
     made = {path for path, manifest in found.items() if manifest.adopted is None}
-    evaluated = ("evaluate-samples", "evaluate-heldout", "evaluate-measures", "evaluate-ratings")
-    measured = ("publish", "serve", *evaluated)
-    assert made == {"adopt", *(f"rounds/01/{name}" for name in ("filter", "train", *measured))}
+    assert made == {"adopt", *(f"rounds/01/{name}" for name in ("filter", "train", *AFTER_TRAINING))}
     for manifest in found.values():
         verify(forked, manifest)
