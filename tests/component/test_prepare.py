@@ -440,3 +440,25 @@ def test_a_program_that_fails_leaves_a_status_a_file_and_a_log_of_json(
     assert done.stdout == ""
     assert all(json.loads(line) for line in done.stderr.splitlines())
     assert failure(store)["reason"] == "InvalidInput"
+
+
+def test_an_evaluator_has_a_group_of_pairs_that_the_run_does_not_train_on(
+    store: Store, settings: dict[str, Any], run: Any, tmp_path: Path
+):
+    seed = write_rows(tmp_path / "many.jsonl", [pair(number) for number in range(100)])
+    told = {**settings, "seed": {"dataset": seed, "size": 4}, "evaluatorPairs": 80}
+    assert run(prepare, told) == 0
+    manifest = published(store, "prepare")
+    fitted, trained, heldout = (
+        read_group(store, manifest, group)["prompt_digest"].to_pylist()
+        for group in ("evaluator", "seed", "heldout")
+    )
+    assert manifest.counts["evaluator"] == len(set(fitted)) == 80
+    assert not set(fitted) & {*trained, *heldout}
+
+
+def test_a_seed_that_leaves_an_evaluator_too_few_pairs_is_refused(
+    store: Store, settings: dict[str, Any], run: Any
+):
+    assert run(prepare, {**settings, "evaluatorPairs": 1000}) == 2
+    assert failure(store)["message"].startswith("seed.size: leaves 1 of the 5 pairs")

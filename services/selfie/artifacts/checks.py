@@ -15,9 +15,11 @@ Kind: TypeAlias = Literal["damaged", "removed", "remark"]
 
 _OWN_WEIGHTS: Final = GROUPS_OF_WEIGHTS - {"reference"}
 """Groups whose digest is the one that the manifest gives as that of its weights."""
-_WEIGHTS_READ: Final = frozenset({"policy", "reference", "checkpoint"})
+_WEIGHTS_READ: Final = frozenset({"policy", "reference", "initial", "checkpoint"})
 """Names of a manifest's inputs that are digests of weights."""
-_DATA_READ: Final = frozenset({"input", "prompts", "pairs", "samples", "reference-scores"})
+_DATA_READ: Final = frozenset(
+    {"input", "prompts", "pairs", "heldout", "samples", "evaluator", "reference-scores"}
+)
 """Names of a manifest's inputs that are digests of other manifests."""
 
 

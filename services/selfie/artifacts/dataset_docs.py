@@ -41,6 +41,7 @@ _SECTIONS = (
     ),
     ("Samples", "Made by `generate`: every column of a prompt, and", rows.SAMPLE_COLUMNS),
     ("Scored samples", "Made by `score`: every column of a sample, and", rows.SCORED_COLUMNS),
+    ("Ratings", "Made by `evaluator` and `evaluate-ratings`: of each sample,", rows.RATING_COLUMNS),
     ("Pairs", "Made by `score`: every column of a prompt, and", rows.JUDGEMENT_COLUMNS),
     (
         "Filtered pairs",

@@ -27,6 +27,7 @@ _ORDER = (
     "adopt",
     "prepare",
     "evaluate-initial",
+    "evaluator",
     "seed",
     "generate",
     "score",
@@ -37,6 +38,7 @@ _ORDER = (
     "evaluate-samples",
     "evaluate-heldout",
     "evaluate-measures",
+    "evaluate-ratings",
 )
 _ATTEMPT = re.compile(r"(?P<step>.+?)/a(?P<number>[1-9][0-9]*)/.+")
 

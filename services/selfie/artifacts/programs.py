@@ -1,4 +1,4 @@
-"""How a program of a run starts and ends: the same for prepare, train and publish.
+"""How a program of a run starts and ends: the same for all of them.
 
 A program is told what to do by one JSON file, publishes one manifest, and leaves ``error.json``
 in its attempt when it fails, so that its controller need not guess from an exit code and a log.

@@ -74,6 +74,18 @@ SCORED_COLUMNS = (
     *_PROVENANCE[1:],
 )
 
+RATING_COLUMNS = (
+    _column("prompt_id", _TEXT, "Names the prompt within the run."),
+    _column("sample_index", _COUNT, "Which of the prompt's samples is rated."),
+    _column(
+        "rating",
+        _NUMBER,
+        "Log-odds of being preferred, at equal length, over a response that is rated 0; only differences "
+        "between responses to one prompt mean anything. NaN for a response without tokens.",
+    ),
+    _column("evaluator_digest", _TEXT, "Digest of the evaluator's file."),
+)
+
 
 def _side(side: str, which: str) -> tuple[pa.Field, ...]:
     """Columns of one of a pair's two responses."""
@@ -128,4 +140,5 @@ PROMPT_SCHEMA = pa.schema(PROMPT_COLUMNS)
 PREFERENCE_SCHEMA = pa.schema([*PROMPT_COLUMNS, *PREFERENCE_COLUMNS])
 SAMPLE_SCHEMA = pa.schema([*PROMPT_COLUMNS, *SAMPLE_COLUMNS])
 SCORED_SCHEMA = pa.schema([*SAMPLE_SCHEMA, *SCORED_COLUMNS])
+RATING_SCHEMA = pa.schema(RATING_COLUMNS)
 PAIR_SCHEMA = pa.schema([*PROMPT_COLUMNS, *JUDGEMENT_COLUMNS, *FILTER_COLUMNS])

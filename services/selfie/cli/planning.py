@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from selfie.runs.estimates.amounts import Work
 from selfie.runs.estimates.estimating import StepEstimate
 from selfie.runs.estimates.plans import HOLDING_GPUS, RunPlan
 from selfie.runs.estimates.scenarios import NOTHING, Range
-from selfie.runs.estimates.work import Work
 
 WIDTH = 100
 
@@ -20,9 +20,12 @@ TOLD_ROWS: Mapping[str, tuple[str, Callable[[Work], float]]] = {
     "score": ("samples", lambda work: work.samples),
     "filter": ("pairs", lambda work: work.pairs),
     "train": ("pairs", lambda work: work.pairs),
+    "evaluate-initial": ("samples", lambda work: work.samples),
+    "evaluator": ("pairs", lambda work: work.pairs),
     "evaluate-samples": ("samples", lambda work: work.samples),
     "evaluate-heldout": ("pairs", lambda work: work.pairs),
     "evaluate-measures": ("samples", lambda work: work.samples),
+    "evaluate-ratings": ("samples", lambda work: work.samples),
 }
 """Which of a step's rows are told, and by what name."""
 

@@ -68,6 +68,7 @@ def _entry(run: JudgedRun, groups: Groups) -> RunEntry:
         reading=run.rounds[0].heldout.own,
         beta=run.rounds[0].heldout.beta,
         evaluator=run.evaluator,
+        agreement=run.agreement,
     )
 
 
@@ -111,7 +112,7 @@ def _scales(runs: Sequence[JudgedRun], baseline: RunRound) -> list[str]:
 
 
 def _evaluators(runs: Sequence[JudgedRun], baseline: RunRound) -> list[str]:
-    others = [run.name for run in runs if run.evaluator != baseline[0].evaluator]
+    others = [run.name for run in runs if not run.is_rated_as(baseline[0])]
     if not others:
         return []
     return [f"{', '.join(others)}: another evaluator, so responses are not held against the baseline's."]

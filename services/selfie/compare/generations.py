@@ -25,7 +25,7 @@ def wins_of(runs: Sequence[JudgedRun], baseline: RunRound) -> tuple[WinEntry, ..
 
 def _others(run: JudgedRun, each: JudgedRound, baseline: RunRound) -> Iterator[tuple[str, Rated]]:
     base, place = baseline
-    if (run, each) != baseline and run.evaluator == base.evaluator:
+    if (run, each) != baseline and run.is_rated_as(base):
         yield "baseline", place.responses
     for name, rated in run.baselines.items():
         # A seed is not held against itself, nor twice against a baseline that is that very seed.

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from selfie.artifacts.manifests import Manifest, read_manifest
+from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.store import Store
 from selfie.errors import InvalidInput
+from selfie.report.agreements import Agreement, agreement_of
 from selfie.report.heldout import HeldoutPairs
 from selfie.report.ratings import Rated, rate
 from selfie.report.reading import read_baselines, read_heldout, rows_of
 from selfie.runs.evaluations import finite
 from selfie.runs.spec import RunSpec, SelfieRun
 from selfie.runs.status import RunStatus, derived_reason
-from selfie.runs.steps import Step
+from selfie.runs.steps import EVALUATOR, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,17 @@ class JudgedRun:
     best_round: int | None
     rounds: tuple[JudgedRound, ...]
     baselines: Mapping[str, Rated]
+    agreement: Agreement | None = None
 
     @property
     def evaluator(self) -> str:
         """Who rates its responses."""
         return self.spec.evaluation.evaluator
+
+    def is_rated_as(self, other: "JudgedRun") -> bool:
+        """Whether one evaluator rates the responses of both: one that was fitted is known by its file."""
+        mine, theirs = (run.agreement.digest if run.agreement else "" for run in (self, other))
+        return (self.evaluator, mine) == (other.evaluator, theirs)
 
     def round(self, number: int) -> JudgedRound | None:
         """The round of that number, if it is judged."""
@@ -69,6 +76,7 @@ def read_judged_run(store: Store, run: SelfieRun, status: RunStatus) -> JudgedRu
         best_round=status.best.round if status.best else None,
         rounds=judged,
         baselines=read_baselines(store, run.spec.evaluation.evaluator),
+        agreement=agreement_of(read_manifest(store, EVALUATOR.path)),
     )
 
 
@@ -92,11 +100,13 @@ def _round(store: Store, number: int, evaluator: str) -> JudgedRound | None:
     heldout = read_heldout(store, judged)
     if judged is None or heldout is None:
         return None
-    measured: Manifest | None = read_manifest(store, Step(number, "evaluate-measures").path)
+    measured, rated = (
+        read_manifest(store, Step(number, name).path) for name in ("evaluate-measures", "evaluate-ratings")
+    )
     return JudgedRound(
         number=number,
         heldout=heldout,
         weights=judged.inputs.get("policy", ""),
-        responses=rate(evaluator, rows_of(store, measured, "responses")),
+        responses=rate(evaluator, rows_of(store, measured, "responses"), rows_of(store, rated, "ratings")),
         measures=finite(measured.measures) if measured else {},
     )

@@ -13,6 +13,7 @@ from selfie.method.statistics import Difference, McNemar, Proportion
 from selfie.method.subsets import PartName
 from selfie.method.verdicts import Verdict
 from selfie.method.win_rates import WinRate
+from selfie.report.agreements import Agreement
 from selfie.report.heldout import Reading, RivalName
 
 SCHEMA_VERSION = 1
@@ -29,7 +30,10 @@ class Place:
 
 @dataclass(frozen=True)
 class RunEntry:
-    """A run as it was found. ``group`` is the name of those that differ in their random seed alone."""
+    """A run as it was found. ``group`` is the name of those that differ in their random seed alone.
+
+    ``agreement`` is what its evaluator is worth, where that was fitted.
+    """
 
     name: str
     uri: str
@@ -41,6 +45,7 @@ class RunEntry:
     reading: Reading
     beta: float
     evaluator: str
+    agreement: Agreement | None
 
 
 @dataclass(frozen=True)

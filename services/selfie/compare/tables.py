@@ -10,11 +10,13 @@ from selfie.compare.shape import (
     JudgedContrast,
     ReadingEntry,
     RoundEntry,
+    RunEntry,
     WinEntry,
 )
 from selfie.compare.wording import place, points, share, signed, verdict
 from selfie.method.subsets import PARTS, PartName
-from selfie.report.cells import NOTHING, number, p_value, percent
+from selfie.report.agreements import Agreement
+from selfie.report.cells import NOTHING, agreement, number, p_value, percent
 from selfie.report.heldout import RIVALS, RivalName
 from selfie.report.tables import Table
 
@@ -56,7 +58,7 @@ def tables_of(found: ComparedRuns) -> list[Table]:
             "is one where the adjusted p is below 0.05 and the bootstrap interval leaves 0 out.",
         ),
         over_seeds_table(found.groups),
-        _responses(found.wins),
+        _responses(found.wins, found.runs),
         Table(
             "Calibration and behaviour",
             ["log-loss", "ECE", "mean margin", "KL per token", "tokens", "finished"],
@@ -112,14 +114,23 @@ def _contrast(found: ContrastEntry) -> Line:
     return place(found.run, found.round), found.reading, cells
 
 
-def _responses(wins: Sequence[WinEntry]) -> Table:
+def _responses(wins: Sequence[WinEntry], runs: Sequence[RunEntry]) -> Table:
     return Table(
         "Responses to the same prompts, by the evaluator",
         ["wins", "at equal length"],
         [_win(each) for each in wins],
         note="A tie counts half. At equal length: the difference in length is taken out by logistic "
-        "regression; bootstrap interval over prompts.",
+        f"regression; bootstrap interval over prompts.{_worth(runs)}",
     )
+
+
+def _worth(runs: Sequence[RunEntry]) -> str:
+    """What the evaluators are worth that were fitted, each with the runs that it rates."""
+    names: dict[Agreement, list[str]] = {}
+    for run in runs:
+        if run.agreement:
+            names.setdefault(run.agreement, []).append(run.name)
+    return "".join(f" {', '.join(rated)}: {agreement(found)}." for found, rated in names.items())
 
 
 def _win(found: WinEntry) -> Line:

@@ -18,11 +18,16 @@ PROGRAMS = {
     "seed": training_pb2.PROGRAM_TRAIN,
     "train": training_pb2.PROGRAM_TRAIN,
     "publish": training_pb2.PROGRAM_PUBLISH,
+    "evaluator": training_pb2.PROGRAM_RATE,
+    "evaluate-ratings": training_pb2.PROGRAM_RATE,
 }
 
 
+_RATED_BY = frozenset({"pairs", "heldout", "samples", "evaluator"})
+
+
 def create_job(call: StepCall, cache_dir: Path) -> training_pb2.CreateTrainingJobRequest:
-    """For `adopt`, `prepare`, `seed`, `train` and `publish`; in ``cache_dir`` the program may keep files."""
+    """For every step that is a program; in ``cache_dir`` it may keep files."""
     match call.step.name:
         case "adopt":
             parameters = {"run": call.run.model_dump(mode="json", by_alias=True)}
@@ -30,6 +35,8 @@ def create_job(call: StepCall, cache_dir: Path) -> training_pb2.CreateTrainingJo
             parameters = _prepare(call.run.spec, added=call.step.round)
         case "publish":
             parameters = _publish(call)
+        case "evaluator" | "evaluate-ratings":
+            parameters = _rate(call)
         case _:
             parameters = _train(call)
     attempt = {
@@ -51,6 +58,7 @@ def _prepare(spec: RunSpec, *, added: int) -> dict[str, Any]:
     # A round that was added later wants its prompts; labelled pairs were prepared with the first ones.
     seed = spec.seed if not added else None
     evaluation = spec.evaluation.prompts if not added else None
+    fitted = spec.evaluation.evaluator == "bradleyTerry" and not added
     return {
         "model": _model(spec.model.uri, spec.model.revision),
         "referenceModel": _model(spec.reference_model.uri, spec.reference_model.revision)
@@ -60,6 +68,7 @@ def _prepare(spec: RunSpec, *, added: int) -> dict[str, Any]:
         "heldout": {"dataset": seed.heldout, "size": seed.heldout_size} if seed and seed.heldout else None,
         "rounds": [_slice(entry.prompts) for entry in spec.rounds],
         "evaluation": _slice(evaluation) if evaluation else None,
+        "evaluatorPairs": spec.evaluation.evaluator_pairs if fitted else 0,
         "maxPromptTokens": spec.generation.max_prompt_tokens,
         "randomSeed": spec.random_seed,
     }
@@ -83,22 +92,23 @@ def _publish(call: StepCall) -> dict[str, Any]:
     }
 
 
+def _rate(call: StepCall) -> dict[str, Any]:
+    files = {role: _files(entry) for role, entry in call.inputs.items() if role in _RATED_BY}
+    kind = "rate" if "evaluator" in files else "fit"
+    return {"kind": kind, "initial": _weights(call.inputs["initial"]), **files}
+
+
 def _train(call: StepCall) -> dict[str, Any]:
     spec, number = call.run.spec, call.step.round
     settings = settings_of(spec, number)
-    pairs = call.inputs["pairs"]
     policy = _weights(call.inputs["policy"])
-    labelled = pairs.source.group == "seed"
+    labelled = call.inputs["pairs"].source.group == "seed"
     return {
         "kind": "seed" if labelled else "round",
         "policy": policy,
         "initialPolicy": spec.training.initial_policy,
         "initial": _weights(call.inputs["reference"]) if spec.training.initial_policy == "initial" else None,
-        "pairs": {
-            "path": f"{pairs.source.step}/manifest.json",
-            "sha256": pairs.manifest_sha256,
-            "group": pairs.source.group,
-        },
+        "pairs": _files(call.inputs["pairs"]),
         "beta": float(spec.training.beta),
         "learningRate": settings.learning_rate,
         "epochs": settings.epochs,
@@ -129,6 +139,14 @@ def _steps_as_with_own_pairs(spec: RunSpec, number: int) -> int:
     """Optimizer steps of a control on the seed's pairs: as many as one pair for each prompt would take."""
     epochs = settings_of(spec, number).epochs
     return epochs * math.ceil(spec.rounds[number - 1].prompts.count / spec.training.batch)
+
+
+def _files(entry: Input) -> dict[str, Any]:
+    return {
+        "path": f"{entry.source.step}/manifest.json",
+        "sha256": entry.manifest_sha256,
+        "group": entry.source.group,
+    }
 
 
 def _weights(entry: Input) -> dict[str, Any]:

@@ -36,6 +36,14 @@ TOLD: dict[str, Figures] = {
     "score": _tell("{:.0f} pairs, median margin {:.3f}, {:.0f} ties", "pairs", "margin_q50", "ties"),
     "filter": _tell("{:.0f} pairs kept ({:.0%}), {:.0f} suspected", "kept", "kept_share", "noisy"),
     "evaluate-initial": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
+    "evaluator": _tell(
+        "accuracy {:.1%}, prefer the longer {:.1%}, of {:.0f} held-out pairs; fitted on {:.0f}",
+        "heldout_accuracy",
+        "heldout_longer",
+        "heldout",
+        "pairs",
+    ),
+    "evaluate-ratings": _tell("{:.0f} responses, mean rating {:+.3f}", "samples", "mean_rating"),
     "evaluate-samples": _tell("{:.0f} responses, {:.0%} finished", "samples", "finished_share"),
     "evaluate-heldout": _tell(
         "accuracy {:.1%}, {:.1%} length-normalised, of {:.0f} pairs", "accuracy", "accuracy_mean", "n"

@@ -43,6 +43,10 @@ class PrepareParameters(Record):
     heldout: PairSource | None = None
     rounds: tuple[PromptSource, ...] = ()
     evaluation: PromptSource | None = None
+    evaluator_pairs: Count = Field(
+        0,
+        description="Most pairs of the seed's data set, after its own, for an evaluator.",
+    )
     max_prompt_tokens: int = Field(ge=1)
     random_seed: Count = Field(0, description="Recorded; prepare itself draws nothing.")
     cache_dir: Path

@@ -4,12 +4,14 @@ Whatever is wrong with a row is said here, with file, line, field and remedy, be
 tokenised or trained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 from selfie.errors import InvalidInput
 from selfie.prepare.datasets import Dataset, Row
+from selfie.runs.evaluation_fields import LEAST_EVALUATOR_PAIRS
 
 ROLES = ("system", "user", "assistant")
 _MESSAGE = '{"role": "user", "content": "…"}'
@@ -50,6 +52,25 @@ def prompt_rows(dataset: Dataset, *, start: int, count: int, field: str) -> tupl
     return _unique(tuple(PromptRow(**_prompt(row, dataset.stem)) for row in rows))
 
 
+def unused_pairs(
+    dataset: Dataset, *, after: int, most: int, besides: Iterable[PairRow]
+) -> tuple[PairRow, ...]:
+    """Pairs after the first ``after`` whose prompt none ``besides`` them has, at most so many.
+
+    `InvalidInput` for a wrong row, and for fewer than an evaluator can be fitted on.
+    """
+    taken = {_chat(pair) for pair in besides}
+    rest = (_pair(row, dataset.stem) for row in dataset.rows[after:])
+    found = _unique(tuple(islice((pair for pair in rest if _chat(pair) not in taken), most)))
+    if len(found) < LEAST_EVALUATOR_PAIRS:
+        problem = (
+            f"leaves {len(found)} of the {len(dataset.rows)} pairs of {dataset.uri} to the evaluator, which "
+            f"needs at least {LEAST_EVALUATOR_PAIRS} whose prompts are neither trained on nor held out"
+        )
+        raise InvalidInput("seed.size", problem, "choose a smaller one, or add labelled pairs")
+    return found
+
+
 def refuse_leaked(seed: Sequence[PairRow], heldout: Sequence[PairRow]) -> None:
     """`InvalidInput` for a held-out pair that is also trained on: same prompt, same chosen response."""
     trained = {_key(pair): pair.place for pair in seed}
@@ -62,7 +83,11 @@ def refuse_leaked(seed: Sequence[PairRow], heldout: Sequence[PairRow]) -> None:
 
 
 def _key(pair: PairRow) -> tuple[Any, ...]:
-    return (*((message["role"], message["content"]) for message in pair.messages), pair.chosen)
+    return (*_chat(pair), pair.chosen)
+
+
+def _chat(pair: PairRow) -> tuple[tuple[str, str], ...]:
+    return tuple((message["role"], message["content"]) for message in pair.messages)
 
 
 def _take(dataset: Dataset, *, start: int, count: int, field: str) -> tuple[Row, ...]:

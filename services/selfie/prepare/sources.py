@@ -1,6 +1,7 @@
 """What prepare brings in: the rows of every group, and the models."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from selfie.errors import InvalidInput
@@ -10,7 +11,14 @@ from selfie.models.hub import FileDownload, SnapshotDownload, dataset_file, mode
 from selfie.models.resolve import ResolvedModel, resolve_model
 from selfie.prepare.datasets import Dataset, read_dataset
 from selfie.prepare.parameters import ModelSource, PairSource, PrepareParameters, PromptSource
-from selfie.prepare.rows import PairRow, PromptRow, pair_rows, prompt_rows, refuse_leaked
+from selfie.prepare.rows import (
+    PairRow,
+    PromptRow,
+    pair_rows,
+    prompt_rows,
+    refuse_leaked,
+    unused_pairs,
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,9 @@ def read_data(parameters: PrepareParameters, downloads: Downloads) -> Data:
             "evaluation-prompts", "evaluation", parameters.evaluation
         )
     refuse_leaked(pairs.get("seed", ()), pairs.get("heldout", ()))
+    if parameters.seed and parameters.evaluator_pairs:
+        used = itertools.chain.from_iterable(pairs.values())
+        pairs["evaluator"] = reader.unused_pairs(parameters.seed, parameters.evaluator_pairs, used)
     return Data(pairs, prompts, reader.digests)
 
 
@@ -85,6 +96,11 @@ class _Reader:
     def pairs(self, name: str, source: PairSource) -> tuple[PairRow, ...]:
         dataset = self._dataset(name, source.dataset, f"{name}.dataset")
         return pair_rows(dataset, size=source.size, field=f"{name}.size")
+
+    def unused_pairs(self, source: PairSource, most: int, used: Iterable[PairRow]) -> tuple[PairRow, ...]:
+        dataset = self._dataset("evaluator", source.dataset, "seed.dataset")
+        after = source.size or len(dataset.rows)
+        return unused_pairs(dataset, after=after, most=most, besides=used)
 
     def prompts(self, name: str, field: str, source: PromptSource) -> tuple[PromptRow, ...]:
         dataset = self._dataset(name, source.dataset, f"{field}.dataset")

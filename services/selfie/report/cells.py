@@ -6,6 +6,7 @@ from selfie.filtering.rules import REASONS
 from selfie.method.judgements import Contrast
 from selfie.method.statistics import Difference, Proportion
 from selfie.method.win_rates import WinRate
+from selfie.report.agreements import Agreement
 from selfie.report.facts import RoundFacts
 
 NOTHING = "–"
@@ -32,7 +33,20 @@ def share(value: Proportion | None) -> str:
 
 def estimate(value: Difference) -> str:
     """A mean with its interval."""
-    return f"{value.value:.1f} [{value.low:.1f}, {value.high:.1f}]"
+    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def gain(value: Difference) -> str:
+    """A mean difference with its interval."""
+    return f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
+
+
+def agreement(found: Agreement) -> str:
+    """What a fitted evaluator is worth, to stand beside what rests on it."""
+    return (
+        f"the evaluator agrees with people on {share(found.heldout)} held-out pairs; "
+        f"prefer the longer: {percent(found.longer.value)}"
+    )
 
 
 def points(value: Difference) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfie.method.statistics import Proportion
+from selfie.report.agreements import Agreement
 from selfie.report.comparisons import Comparison
 from selfie.report.heldout import HeldoutPairs, JudgeFacts
 from selfie.report.ratings import Quality
@@ -95,6 +96,8 @@ class RunFacts:
     refinement: str
     rounds: Sequence[RoundFacts]
     seconds: float
+    # What the evaluator is worth, where it was fitted; an oracle knows.
+    agreement: Agreement | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
 
 

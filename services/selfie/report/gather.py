@@ -7,6 +7,7 @@ import numpy as np
 
 from selfie.artifacts.manifests import Manifest, read_manifest
 from selfie.artifacts.store import Store
+from selfie.report.agreements import agreement_of
 from selfie.report.audits import audit_labels
 from selfie.report.comparisons import adjusted, compare
 from selfie.report.facts import RoundFacts, RunFacts, StepFacts
@@ -17,7 +18,7 @@ from selfie.report.samples import choose_samples
 from selfie.runs.load import dump_run
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus, derived_message, derived_reason
-from selfie.runs.steps import steps_of
+from selfie.runs.steps import EVALUATOR, steps_of
 
 EMPTY = np.zeros(0)
 
@@ -46,6 +47,7 @@ def gather(store: Store, run: SelfieRun, status: RunStatus) -> RunFacts:
         best_round=status.best.round if status.best else None,
         spec_yaml=dump_run(run),
         evaluator=evaluator,
+        agreement=agreement_of(manifests.get(EVALUATOR.path)),
         refinement=run.spec.training.refinement,
         rounds=_compared(rounds),
         seconds=sum((end - start).total_seconds() for start, end in times),
@@ -67,7 +69,11 @@ def _round(
     judge = judge_facts(heldout) if heldout else None
     pairs = rows_of(store, manifests.get("filter"), "pairs")
     kept = pairs.filter(pairs["kept"]) if pairs is not None else None
-    responses = rate(evaluator, rows_of(store, manifests.get("evaluate-measures"), "responses"))
+    responses = rate(
+        evaluator,
+        rows_of(store, manifests.get("evaluate-measures"), "responses"),
+        rows_of(store, manifests.get("evaluate-ratings"), "ratings"),
+    )
     return RoundFacts(
         number=next(iter(manifests.values())).round,
         steps={name: _step(name, manifest, judge) for name, manifest in manifests.items()},

@@ -1,7 +1,7 @@
 """Rates responses by an evaluator that is not the policy, and counts who wins on the same prompts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,19 +30,35 @@ Rated = Mapping[ResponseKey, RatedResponse]
 
 
 @dataclass(frozen=True)
-class ResponseBaseline:
-    """Responses that every round's are held against: the step that publishes them, and in which group."""
+class Place:
+    """A step, and the groups of which the first that it has is read."""
 
-    name: str
     step: str
     groups: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ResponseBaseline:
+    """Responses that every round's are held against, and where a fitted evaluator has rated them."""
+
+    name: str
+    responses: Place
+    ratings: Place
+
+
 BASELINES = (
-    ResponseBaseline("seed", "rounds/00/evaluate-measures", ("responses",)),
-    ResponseBaseline("initial", "rounds/00/evaluate-initial", ("responses", "samples")),
+    ResponseBaseline(
+        "seed",
+        Place("rounds/00/evaluate-measures", ("responses",)),
+        Place("rounds/00/evaluate-ratings", ("ratings",)),
+    ),
+    ResponseBaseline(
+        "initial",
+        Place("rounds/00/evaluate-initial", ("responses", "samples")),
+        Place("rounds/00/evaluator", ("initial-ratings",)),
+    ),
 )
-"""Of the groups, the first that the step has is read; a step that is not there is no baseline."""
+"""A step that is not there is no baseline."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +73,37 @@ class Quality:
     wins: Mapping[str, WinRate]
 
 
-def rate(evaluator: str, responses: pa.Table | None) -> Rated:
-    """The responses that the evaluator can rate, by SAMPLE_SCHEMA; none without one of that name."""
-    if evaluator not in EVALUATORS or responses is None:
+def rate(evaluator: str, responses: pa.Table | None, ratings: pa.Table | None = None) -> Rated:
+    """The responses by SAMPLE_SCHEMA that have a rating: an oracle's, or one of ``ratings``.
+
+    ``ratings``, by RATING_SCHEMA, are those of an evaluator that the run has fitted.
+    """
+    if responses is None:
         return {}
     contents = content_digests(responses["messages"].to_pylist())
     lengths = pc.list_value_length(responses["response_ids"]).to_pylist()
-    names = (responses[name].to_pylist() for name in ("prompt_id", "sample_index", "response_text"))
-    rated = {
-        (prompt, content, index): RatedResponse(EVALUATORS[evaluator](text), tokens)
-        for prompt, index, text, content, tokens in zip(*names, contents, lengths, strict=True)
+    names = (responses[name].to_pylist() for name in ("prompt_id", "sample_index"))
+    values = _values(evaluator, responses, ratings)
+    return {
+        (prompt, content, index): RatedResponse(value, tokens)
+        for prompt, index, content, tokens, value in zip(*names, contents, lengths, values, strict=True)
+        if math.isfinite(value)
     }
-    return {key: found for key, found in rated.items() if math.isfinite(found.rating)}
+
+
+def _values(evaluator: str, responses: pa.Table, ratings: pa.Table | None) -> list[float]:
+    """A rating for each response, in their order; not a number where there is none."""
+    if evaluator in EVALUATORS:
+        return [EVALUATORS[evaluator](text) for text in responses["response_text"].to_pylist()]
+    if ratings is None:
+        return [math.nan] * responses.num_rows
+    names = ("prompt_id", "sample_index")
+    found = dict(zip(_keys(ratings, names), ratings["rating"].to_pylist(), strict=True))
+    return [found.get(key, math.nan) for key in _keys(responses, names)]
+
+
+def _keys(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
 def quality_of(mine: Rated, baselines: Mapping[str, Rated]) -> Quality | None:

@@ -6,21 +6,24 @@ from selfie.artifacts.manifests import Manifest, read_manifest
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store
 from selfie.report.heldout import HeldoutPairs, heldout_of
-from selfie.report.ratings import BASELINES, Rated, rate
+from selfie.report.ratings import BASELINES, Place, Rated, rate
 
 
 def read_baselines(store: Store, evaluator: str) -> dict[str, Rated]:
     """The rated responses that a run's are held against, by name, as far as they are published."""
     found = {}
     for baseline in BASELINES:
-        manifest = read_manifest(store, baseline.step)
-        if manifest is None:
-            continue
-        there = {entry.group for entry in manifest.files}
-        group = next((name for name in baseline.groups if name in there), None)
-        if group and (rated := rate(evaluator, read_group(store, manifest, group))):
+        responses, ratings = (_read(store, place) for place in (baseline.responses, baseline.ratings))
+        if rated := rate(evaluator, responses, ratings):
             found[baseline.name] = rated
     return found
+
+
+def _read(store: Store, place: Place) -> pa.Table | None:
+    manifest = read_manifest(store, place.step)
+    there = {entry.group for entry in manifest.files} if manifest else set()
+    group = next((name for name in place.groups if name in there), None)
+    return rows_of(store, manifest, group) if group else None
 
 
 def read_heldout(store: Store, manifest: Manifest | None) -> HeldoutPairs | None:

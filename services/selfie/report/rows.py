@@ -8,6 +8,7 @@ from selfie.report.cells import (
     controlled_wins,
     detector,
     estimate,
+    gain,
     measure,
     number,
     percent,
@@ -58,8 +59,7 @@ RESPONSES = (
         lambda facts: (
             NOTHING
             if facts.quality is None or facts.quality.against_seed is None
-            else f"{facts.quality.against_seed.value:+.1f} "
-            f"[{facts.quality.against_seed.low:+.1f}, {facts.quality.against_seed.high:+.1f}]"
+            else gain(facts.quality.against_seed)
         ),
     ),
     Row(

@@ -3,7 +3,7 @@
 from selfie.method.judgements import Contrast
 from selfie.method.statistics import Proportion
 from selfie.method.verdicts import Verdict, verdict_of
-from selfie.report.cells import percent, share
+from selfie.report.cells import agreement, gain, percent, share
 from selfie.report.comparisons import Comparison
 from selfie.report.facts import RoundFacts, RunFacts
 
@@ -23,7 +23,7 @@ def summarise(run: RunFacts) -> list[str]:
             _best_round(run),
             *(_against_seed(facts) for facts in run.rounds[1:]),
             *(_quality(run, facts) for facts in run.rounds[1:]),
-            *(_at_equal_length(facts) for facts in run.rounds[1:]),
+            *(_at_equal_length(run, facts) for facts in run.rounds[1:]),
             _labels(run),
             _detector(run),
         )
@@ -94,29 +94,33 @@ def _change(comparison: Comparison) -> str:
 
 def _told(verdict: Verdict, found: Contrast) -> str:
     said = "no difference is established" if verdict == "no difference established" else verdict
-    gain = found.accuracy
-    return f"{said}, {100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    points = found.accuracy
+    return f"{said}, {100 * points.value:+.1f} points [{100 * points.low:+.1f}, {100 * points.high:+.1f}]"
 
 
 def _quality(run: RunFacts, facts: RoundFacts) -> str:
     if facts.quality is None or facts.quality.against_seed is None:
         return ""
-    gain = facts.quality.against_seed
-    verdict = "higher" if gain.low > 0 else "lower" if gain.high < 0 else "not established to differ"
+    found = facts.quality.against_seed
+    verdict = "higher" if found.low > 0 else "lower" if found.high < 0 else "not established to differ"
     return (
-        f"Round {facts.number}'s responses rate {gain.value:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}] in "
-        f"{run.evaluator} against the seed policy's: {verdict}."
+        f"Round {facts.number}'s responses rate {gain(found)} in {run.evaluator} against the seed policy's: "
+        f"{verdict}{_by_whom(run)}."
     )
 
 
-def _at_equal_length(facts: RoundFacts) -> str:
+def _at_equal_length(run: RunFacts, facts: RoundFacts) -> str:
     found = facts.quality.wins.get("seed") if facts.quality else None
     if found is None or found.controlled is None:
         return ""
     return (
         f"At equal length, round {facts.number}'s responses win {share(found.controlled)} prompts against "
-        f"the seed policy's ({percent(found.raw.value)} as they are)."
+        f"the seed policy's ({percent(found.raw.value)} as they are){_by_whom(run)}."
     )
+
+
+def _by_whom(run: RunFacts) -> str:
+    return f" ({agreement(run.agreement)})" if run.agreement else ""
 
 
 def _labels(run: RunFacts) -> str:

@@ -1,9 +1,9 @@
 """Renders the report's tables: a row for each figure, a column for each round."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from selfie.report.cells import NOTHING
+from selfie.report.cells import NOTHING, agreement
 from selfie.report.facts import RoundFacts, RunFacts
 from selfie.report.heldout import READINGS
 from selfie.report.judge_rows import HELDOUT, details
@@ -29,7 +29,10 @@ def tables_of(run: RunFacts) -> list[Table]:
     later = [facts for facts in run.rounds if facts.number > 0]
     tables = [
         _table("The judge on held-out human pairs", HELDOUT, run.rounds),
-        _table("Responses to prompts that no round trains on", RESPONSES, run.rounds),
+        replace(
+            _table("Responses to prompts that no round trains on", RESPONSES, run.rounds),
+            note=f"Wins and ratings rest on this: {agreement(run.agreement)}." if run.agreement else "",
+        ),
         _table("The preferences that the model made itself", SELF_MADE, later),
         _table(f"Self-made labels against the evaluator ({run.evaluator})", AUDIT, later),
         *(

@@ -114,8 +114,13 @@ def _prepared(spec: RunSpec, number: int) -> dict[str, Any]:
         "referenceModel": _plain(spec.reference_model, exclude={"secret_ref"}),
         "seed": _plain(seed, exclude={"epochs", "learning_rate"}),
         "evaluation": _plain(spec.evaluation.prompts),
+        "evaluatorPairs": _evaluator_pairs(spec),
         **_prompt_limit(spec),
     }
+
+
+def _evaluator_pairs(spec: RunSpec) -> int:
+    return spec.evaluation.evaluator_pairs if spec.evaluation.evaluator == "bradleyTerry" else 0
 
 
 def _sampled(spec: RunSpec, _number: int) -> dict[str, Any]:
@@ -166,12 +171,14 @@ def _as_it_is(_spec: RunSpec, _number: int) -> dict[str, Any]:
 _OF_STEP = {
     "prepare": _prepared,
     "evaluate-initial": _sampled_for_evaluation,
+    "evaluator": _as_it_is,
     "seed": _seeded,
     "publish": _as_it_is,
     "serve": _sampled,
     "evaluate-samples": _sampled_for_evaluation,
     "evaluate-heldout": _judged,
     "evaluate-measures": _measured,
+    "evaluate-ratings": _as_it_is,
     "generate": _sampled,
     "score": _scored,
     "filter": _filtered,

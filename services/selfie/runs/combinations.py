@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from selfie.runs.evaluation_fields import EVALUATOR_PAIRS, LEAST_EVALUATOR_PAIRS
 from selfie.runs.violations import Violation
 
 if TYPE_CHECKING:
@@ -90,6 +91,36 @@ def _evaluator_needs_prompts(spec: RunSpec) -> Iterator[Violation]:
         )
 
 
+def _evaluator_needs_pairs_of_its_own(spec: RunSpec) -> Iterator[Violation]:
+    evaluation, where = spec.evaluation, "spec.evaluation"
+    if evaluation.evaluator != "bradleyTerry":
+        if evaluation.evaluator_pairs != EVALUATOR_PAIRS:
+            yield Violation(
+                f"{where}.evaluatorPairs",
+                f"has no effect, because {where}.evaluator is {evaluation.evaluator}",
+                "write evaluator: bradleyTerry, or leave it out",
+            )
+    elif spec.seed is None:
+        yield Violation(
+            f"{where}.evaluator",
+            "bradleyTerry is fitted on labelled pairs, and there is no spec.seed",
+            "give spec.seed.dataset with labelled pairs, or write none",
+        )
+    elif spec.seed.heldout is None:
+        # A win rate by an evaluator of unknown worth says nothing.
+        yield Violation(
+            f"{where}.evaluator",
+            "bradleyTerry is itself measured on held-out pairs, and spec.seed.heldout is missing",
+            "give spec.seed.heldout with labelled pairs, or write none",
+        )
+    elif spec.seed.size == 0:
+        yield Violation(
+            "spec.seed.size",
+            "is 0, which trains on every pair, and bradleyTerry is fitted on those that are left",
+            f"choose one that leaves at least {LEAST_EVALUATOR_PAIRS} pairs of spec.seed.dataset",
+        )
+
+
 def _gates_need_their_measurements(spec: RunSpec) -> Iterator[Violation]:
     gates, where = spec.evaluation.gates, "spec.evaluation.gates"
     sampled = {
@@ -168,6 +199,7 @@ _CHECKS: tuple[Callable[[RunSpec], Iterator[Violation]], ...] = (
     _window_belongs_to_the_quantile,
     _ranks_share_a_batch,
     _evaluator_needs_prompts,
+    _evaluator_needs_pairs_of_its_own,
     _gates_need_their_measurements,
     _breaches_need_a_bound,
     _seed_pairs_need_a_seed_and_a_number_of_steps,

@@ -1,6 +1,6 @@
 """What is measured after each round, and when a run stops trusting itself."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -9,7 +9,12 @@ from selfie.runs.records import Record
 from selfie.runs.sources import PromptSlice
 
 BreachName: TypeAlias = Literal["report", "stop", "fallBack"]
-EvaluatorName: TypeAlias = Literal["none", "readingEase"]
+EvaluatorName: TypeAlias = Literal["none", "readingEase", "bradleyTerry"]
+
+LEAST_EVALUATOR_PAIRS: Final = 64
+"""Fewest pairs that an evaluator is fitted on."""
+EVALUATOR_PAIRS: Final = 1000
+"""Most of them, where nothing else is said."""
 
 
 class Gates(Record):
@@ -55,6 +60,15 @@ class Evaluation(Record):
         default=True, description="Sample from the initial model too, for every round to be compared with."
     )
     evaluator: EvaluatorName = Field(
-        default="none", description="A judge of the responses that is not the policy."
+        default="none",
+        description="A judge of the responses that is not the policy: readingEase rates plain English; "
+        "bradleyTerry is fitted on seed pairs that the run does not train on.",
+    )
+    evaluator_pairs: int = Field(
+        default=EVALUATOR_PAIRS,
+        ge=LEAST_EVALUATOR_PAIRS,
+        le=100_000,
+        description="Most pairs that bradleyTerry is fitted on: of those in spec.seed.dataset after "
+        "the first spec.seed.size.",
     )
     gates: Gates = Field(default_factory=Gates, description="When a round is not to be trusted.")

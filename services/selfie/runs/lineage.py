@@ -11,9 +11,9 @@ from typing import Final
 from selfie.runs.evaluations import RoundEvaluation
 from selfie.runs.observed import ManifestSummary
 from selfie.runs.spec import RunSpec
-from selfie.runs.steps import PREPARE, Step
+from selfie.runs.steps import EVALUATOR, PREPARE, Step, steps_of
 
-WEIGHTS: Final = frozenset({"policy", "reference"})
+WEIGHTS: Final = frozenset({"policy", "reference", "initial"})
 """Roles of inputs that are weights, and must be pinned by their digest."""
 
 REFERENCE_SCORES: Final = "reference-scores"
@@ -61,7 +61,8 @@ def sources_of(
 ) -> Mapping[str, Source]:
     """What the step reads, by role.
 
-    Roles: `prompts`, `samples`, `pairs`, `checkpoint`, `policy`, `reference`, `reference-scores`.
+    Roles: `prompts`, `samples`, `pairs`, `heldout`, `checkpoint`, `policy`, `reference`, `initial`,
+    `evaluator`, `reference-scores`.
 
     ``added``: rounds that have a `prepare` of their own.
     """
@@ -78,7 +79,10 @@ def sources_of(
         case "publish":
             return _unpublished(spec, step.round, evaluations)
         case "serve" | "evaluate":
-            return {"policy": published_policy(step.round), **_measured(spec, step, evaluations)}
+            measured = _measured(spec, step, evaluations)
+            # An evaluator is fitted before there is a policy, and knows none.
+            fits = step.name == EVALUATOR.name
+            return measured if fits else {"policy": published_policy(step.round), **measured}
         case _:
             return _self_made(spec, step, evaluations)
 
@@ -129,8 +133,24 @@ def _measured(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation])
         case "evaluate-measures":
             samples = Source(Step(step.round, "evaluate-samples").path, "samples")
             return {"samples": samples, "reference": initial_model(spec)}
+        case "evaluator" | "evaluate-ratings":
+            return {"initial": Source(PREPARE.path, "model"), **_rated(spec, step)}
         case _:
             return {}
+
+
+def _rated(spec: RunSpec, step: Step) -> Mapping[str, Source]:
+    """What an evaluator is fitted on and measured by, or the evaluator itself; and the samples it rates."""
+    fits = step.name == EVALUATOR.name
+    sampled = Step(step.round, "evaluate-initial" if fits else "evaluate-samples")
+    samples = {"samples": Source(sampled.path, "samples")} if sampled in steps_of(spec) else {}
+    if not fits:
+        return {"evaluator": Source(EVALUATOR.path, "evaluator"), **samples}
+    return {
+        "pairs": Source(PREPARE.path, "evaluator"),
+        "heldout": Source(PREPARE.path, "heldout"),
+        **samples,
+    }
 
 
 def _self_made(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]) -> Mapping[str, Source]:

@@ -20,9 +20,11 @@ SERVICE_OF: Final = {
     "publish": TRAINING,
     "serve": GENERATION,
     "evaluate-initial": GENERATION,
+    "evaluator": TRAINING,
     "evaluate-samples": GENERATION,
     "evaluate-heldout": SCORING,
     "evaluate-measures": SCORING,
+    "evaluate-ratings": TRAINING,
     "generate": GENERATION,
     "score": SCORING,
     "filter": FILTERING,
@@ -50,8 +52,8 @@ class Step:
 
     @property
     def stage(self) -> str:
-        """The stage that it belongs to; the stage `evaluate` has up to three steps."""
-        return self.name.partition("-")[0]
+        """The stage that it belongs to; the stage `evaluate` has several steps, one of them `evaluator`."""
+        return "evaluate" if self.name == EVALUATOR.name else self.name.partition("-")[0]
 
     @property
     def service(self) -> str:
@@ -61,6 +63,7 @@ class Step:
 
 ADOPT: Final = Step(0, "adopt")
 PREPARE: Final = Step(0, "prepare")
+EVALUATOR: Final = Step(0, "evaluator")
 
 
 def step_at(path: str) -> Step | None:
@@ -99,13 +102,19 @@ def evaluation_names(spec: RunSpec) -> tuple[str, ...]:
         *(("evaluate-samples",) if samples else ()),
         *(("evaluate-heldout",) if heldout else ()),
         *(("evaluate-measures",) if samples else ()),
+        *(("evaluate-ratings",) if _fits_an_evaluator(spec) else ()),
     )
 
 
 def _initial_names(spec: RunSpec) -> tuple[str, ...]:
     # Without a seed the initial model is round 0's policy, which is sampled from anyway.
     wanted = spec.evaluation.initial and spec.evaluation.prompts is not None and spec.seed is not None
-    return ("evaluate-initial",) if wanted else ()
+    fitted = (EVALUATOR.name,) if _fits_an_evaluator(spec) else ()
+    return (*(("evaluate-initial",) if wanted else ()), *fitted)
+
+
+def _fits_an_evaluator(spec: RunSpec) -> bool:
+    return spec.evaluation.evaluator == "bradleyTerry"
 
 
 def request_id(run_uid: str, step: Step, attempt: int) -> str:

@@ -29,8 +29,10 @@ MODULES: Mapping[ProgramName, str] = {
     "prepare": "selfie.prepare",
     "train": "selfie.training.trainer",
     "publish": "selfie.publish",
+    "rate": "selfie.rating",
 }
 LOG_FILE = "log.txt"
+_WITH_A_MODEL: frozenset[ProgramName] = frozenset({"train", "rate"})
 _POLL_SECONDS = 0.05
 
 _ENVIRONMENT = {
@@ -83,8 +85,8 @@ class LocalProcesses:
         log.parent.mkdir(parents=True, exist_ok=True)
         arguments = ("--parameters", str(parameters))
         order = Order(self._modules[record.program], arguments, log, _environment(record.program))
-        # The nursery imports offline, and `prepare` is the one that fetches.
-        spawner = self._nursery if record.program == "train" else self._interpreter
+        # The nursery has imported what a model needs, offline; `prepare` is the one that fetches.
+        spawner = self._nursery if record.program in _WITH_A_MODEL else self._interpreter
         born = spawner.spawn(order)
         threading.Thread(target=self._see_off, args=(store, attempt, born), daemon=True).start()
         return ProcessId(pid=born.pid, birth=born.birth)

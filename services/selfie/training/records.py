@@ -15,7 +15,7 @@ from selfie.artifacts.programs import Attempt
 from selfie.artifacts.store import Store
 from selfie.errors import DataCorrupted, InvalidInput, NotFound
 
-ProgramName = Literal["adopt", "prepare", "train", "publish"]
+ProgramName = Literal["adopt", "prepare", "train", "publish", "rate"]
 RECORD_FILE = "job.json"
 
 

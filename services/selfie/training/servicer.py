@@ -26,12 +26,14 @@ _PROGRAMS: dict[int, ProgramName] = {
     training_pb2.PROGRAM_PREPARE: "prepare",
     training_pb2.PROGRAM_TRAIN: "train",
     training_pb2.PROGRAM_PUBLISH: "publish",
+    training_pb2.PROGRAM_RATE: "rate",
 }
 _PROGRAM_NUMBERS = {
     "adopt": training_pb2.PROGRAM_ADOPT,
     "prepare": training_pb2.PROGRAM_PREPARE,
     "train": training_pb2.PROGRAM_TRAIN,
     "publish": training_pb2.PROGRAM_PUBLISH,
+    "rate": training_pb2.PROGRAM_RATE,
 }
 _STATES = {
     "pending": training_pb2.JOB_STATE_PENDING,

@@ -36,6 +36,8 @@ class _ProgramEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Program.Value
     """Makes a trained checkpoint readable for engines."""
     PROGRAM_ADOPT: _Program.ValueType  # 4
     """Takes over what another run has made from the same inputs."""
+    PROGRAM_RATE: _Program.ValueType  # 5
+    """Fits the evaluator that is not the policy, or rates responses by it."""
 
 class Program(_Program, metaclass=_ProgramEnumTypeWrapper): ...
 
@@ -48,6 +50,8 @@ PROGRAM_PUBLISH: Program.ValueType  # 3
 """Makes a trained checkpoint readable for engines."""
 PROGRAM_ADOPT: Program.ValueType  # 4
 """Takes over what another run has made from the same inputs."""
+PROGRAM_RATE: Program.ValueType  # 5
+"""Fits the evaluator that is not the policy, or rates responses by it."""
 Global___Program: _TypeAlias = Program  # noqa: Y015
 
 class _JobState:

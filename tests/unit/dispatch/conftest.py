@@ -25,6 +25,7 @@ spec:
     lambda: "0.125"
   evaluation:
     prompts: {{dataset: prompts.jsonl, from: 16, count: 8}}
+    evaluator: bradleyTerry
   {extra}
 """
 RUN_URI = "file:///runs/toy"

@@ -11,6 +11,7 @@ from selfie.artifacts.programs import parse
 from selfie.dispatch.programs import create_job
 from selfie.prepare.parameters import PrepareParameters
 from selfie.publish.parameters import PublishParameters
+from selfie.rating.parameters import FitParameters, RateParameters
 from selfie.training.trainer.parameters import TrainingParameters
 from selfie.v1 import training_pb2
 
@@ -34,6 +35,8 @@ def train(call) -> TrainingParameters:
         ("rounds/01/train", training_pb2.PROGRAM_TRAIN),
         ("rounds/00/publish", training_pb2.PROGRAM_PUBLISH),
         ("rounds/02/publish", training_pb2.PROGRAM_PUBLISH),
+        ("rounds/00/evaluator", training_pb2.PROGRAM_RATE),
+        ("rounds/01/evaluate-ratings", training_pb2.PROGRAM_RATE),
     ],
 )
 def test_every_job_keeps_the_bounds_of_its_proto_and_names_its_program(make_call, path, program):
@@ -49,9 +52,32 @@ def test_prepare_is_told_every_data_set_with_its_slice(make_call):
     assert (found.heldout.dataset, found.heldout.size) == ("heldout.jsonl", 4)
     assert [(entry.start, entry.count) for entry in found.rounds] == [(0, 8), (8, 8)]
     assert (found.evaluation.start, found.evaluation.count) == (16, 8)
+    assert found.evaluator_pairs == 1000
     assert found.max_prompt_tokens == 1024
     assert found.reference_model is None
     assert found.cache_dir == CACHE
+
+
+def test_an_evaluator_is_fitted_on_pairs_of_its_own_by_the_initial_model(make_call):
+    call = make_call("rounds/00/evaluator")
+    found = parse(FitParameters, parameters_of(call))
+    assert (found.initial.step, found.initial.group) == ("prepare", "model")
+    assert found.initial.digest == call.inputs["initial"].weights_digest
+    groups = {"pairs": "evaluator", "heldout": "heldout", "samples": "samples"}
+    assert {role: getattr(found, role).group for role in groups} == groups
+    assert found.samples.path == "rounds/00/evaluate-initial/manifest.json"
+
+
+def test_responses_are_rated_by_the_very_evaluator_that_was_fitted(make_call):
+    call = make_call("rounds/02/evaluate-ratings")
+    found = parse(RateParameters, parameters_of(call))
+    assert found.evaluator.path == "rounds/00/evaluator/manifest.json"
+    assert found.evaluator.sha256 == call.inputs["evaluator"].manifest_sha256
+    assert found.samples.path == "rounds/02/evaluate-samples/manifest.json"
+    assert (
+        found.initial.digest
+        == parse(FitParameters, parameters_of(make_call("rounds/00/evaluator"))).initial.digest
+    )
 
 
 def test_a_control_trains_on_the_seeds_pairs_in_as_many_steps_as_its_own_would_take(make_call):

@@ -67,9 +67,11 @@ CHANGES: dict[str, Any] = {
     "evaluation.prompts.from": 15,
     "evaluation.prompts.count": 7,
     "evaluation.samples": 2,
+    "evaluation.evaluator": "none",
+    "evaluation.evaluatorPairs": 99,
 }
 # They choose what is done or told, and not what any step makes of its inputs.
-DECIDE_NOTHING = {"evaluation.initial", "evaluation.evaluator", "model.secretRef.name"}
+DECIDE_NOTHING = {"evaluation.initial", "model.secretRef.name"}
 NOT_OF_STEPS = ("evaluation.gates.", "artifacts.", "resumeFrom")
 
 

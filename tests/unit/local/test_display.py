@@ -54,6 +54,16 @@ def figures(*, counts: dict[str, int] | None = None, **measures: float) -> Manif
             "64 responses, 95% finished",
         ),
         (
+            "rounds/00/evaluator",
+            figures(counts={"pairs": 900, "heldout": 128}, heldout_accuracy=0.63, heldout_longer=0.6),
+            "accuracy 63.0%, prefer the longer 60.0%, of 128 held-out pairs; fitted on 900",
+        ),
+        (
+            "rounds/01/evaluate-ratings",
+            figures(counts={"samples": 64}, mean_rating=0.1234),
+            "64 responses, mean rating +0.123",
+        ),
+        (
             "rounds/01/evaluate-heldout",
             figures(accuracy=0.7, accuracy_mean=0.75, n=128),
             "accuracy 70.0%, 75.0% length-normalised, of 128 pairs",

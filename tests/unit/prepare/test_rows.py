@@ -7,7 +7,7 @@ import pytest
 
 from selfie.errors import InvalidInput, NotFound
 from selfie.prepare.datasets import Dataset, Row, read_dataset
-from selfie.prepare.rows import pair_rows, prompt_rows, refuse_leaked
+from selfie.prepare.rows import pair_rows, prompt_rows, refuse_leaked, unused_pairs
 
 PAIR = {"id": "a", "prompt": "Why is the sea salt?", "chosen": "Rivers carry salt.", "rejected": "It is not."}
 
@@ -197,3 +197,36 @@ def test_errors_of_the_hub_pass_through(tmp_path: Path):
 
     with pytest.raises(NotFound, match="org/name"):
         read_dataset("hf://datasets/org/name/x.jsonl", cache_root=tmp_path, field="x", download=download)
+
+
+def numbered(*numbers: int) -> list[dict[str, Any]]:
+    return [{**PAIR, "id": f"pair {number}", "prompt": f"What is {number}?"} for number in numbers]
+
+
+def test_pairs_of_an_evaluator_are_the_next_ones_as_many_as_it_may_have():
+    found = unused_pairs(dataset(*numbered(*range(200))), after=10, most=70, besides=())
+    assert [row.prompt_id for row in found] == [f"pair {number}" for number in range(10, 80)]
+
+
+def test_an_evaluator_has_no_prompt_that_is_trained_on_or_held_out():
+    trained, heldout = pairs(*numbered(0, 1)), pairs(*numbered(15, 17, 900), name="heldout.jsonl")
+    # The prompt of the first pair is there once more, with another answer.
+    again = {**PAIR, "id": "again", "prompt": "What is 0?", "chosen": "Nothing."}
+    whole = dataset(*numbered(*range(20)), again, *numbered(*range(20, 100)))
+    found = unused_pairs(whole, after=2, most=1000, besides=[*trained, *heldout])
+    assert {row.prompt_id for row in found} == {f"pair {n}" for n in range(2, 100) if n not in (15, 17)}
+
+
+def test_too_few_pairs_for_an_evaluator_are_said_with_their_number_and_what_to_do():
+    with pytest.raises(InvalidInput) as caught:
+        unused_pairs(dataset(*numbered(*range(70))), after=7, most=1000, besides=())
+    assert caught.value.field == "seed.size"
+    assert "leaves 63 of the 70 pairs of pairs.jsonl" in caught.value.problem
+    assert "at least 64" in caught.value.problem
+    assert caught.value.remedy == "choose a smaller one, or add labelled pairs"
+
+
+def test_a_wrong_row_among_an_evaluators_pairs_is_found_by_its_line():
+    rows = [*numbered(*range(80)), {"prompt": "Why?"}]
+    with pytest.raises(InvalidInput, match=r"pairs\.jsonl:81 chosen"):
+        unused_pairs(dataset(*rows), after=4, most=1000, besides=())

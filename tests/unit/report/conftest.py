@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from selfie.artifacts.manifests import Adopted, Manifest, publish
-from selfie.artifacts.rows import PAIR_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
+from selfie.artifacts.rows import PAIR_SCHEMA, RATING_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
 from selfie.artifacts.shards import write_shard
 from selfie.artifacts.store import Store, open_store
 from selfie.runs.load import parse_run
@@ -25,14 +25,14 @@ kind: SelfieRun
 metadata: {{name: toy}}
 spec:
   model: {{uri: builtin://toy}}
-  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl}}
+  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, size: 8}}
   rounds:
   - prompts: {{dataset: prompts.jsonl}}
   scoring: {{lengthNormalization: {normalization}}}
   training: {{refinement: {refinement}}}
   evaluation:
     prompts: {{dataset: prompts.jsonl}}
-    evaluator: readingEase
+    evaluator: {evaluator}
 """
 _PROMPT = {
     "messages": [{"role": "user", "content": "What is a cat?"}],
@@ -43,8 +43,11 @@ _PROMPT = {
 _PROVENANCE = {"policy_digest": "p", "reference_digest": "r", "tokenizer_digest": "t", "precision": "exact"}
 
 
-def make_run(*, normalization: str = "sum", refinement: str = "online") -> SelfieRun:
-    return parse_run(RUN.format(normalization=normalization, refinement=refinement))
+def make_run(
+    *, normalization: str = "sum", refinement: str = "online", evaluator: str = "readingEase"
+) -> SelfieRun:
+    fields = {"normalization": normalization, "refinement": refinement, "evaluator": evaluator}
+    return parse_run(RUN.format(**fields))
 
 
 def pair(pair_id: str, **fields: Any) -> dict[str, Any]:
@@ -110,6 +113,14 @@ def response(prompt_id: str, text: str) -> dict[str, Any]:
         "engine": "toy",
         "tokens": 1,
     }
+
+
+def ratings(values: Sequence[float]) -> list[dict[str, Any]]:
+    """Rows by RATING_SCHEMA of the first responses to the prompts ``e0``, ``e1``, …"""
+    return [
+        {"prompt_id": f"e{index}", "sample_index": 0, "rating": value, "evaluator_digest": "d"}
+        for index, value in enumerate(values)
+    ]
 
 
 class ToyRun:
@@ -181,6 +192,30 @@ class ToyRun:
         rows = [response(f"e{index}", text) for index, text in enumerate(texts)]
         samples = [{name: row[name] for name in SAMPLE_SCHEMA.names if name != "source"} for row in rows]
         self.add("rounds/00/evaluate-initial", rows={"samples": (SAMPLE_SCHEMA, samples)})
+
+    def fitted(self, initial: Sequence[float]) -> None:
+        """An evaluator, its ratings of the initial model's responses, and what it is worth."""
+        self.add(
+            "rounds/00/evaluator",
+            rows={
+                "evaluator": (RATING_SCHEMA, ratings([])),
+                "initial-ratings": (RATING_SCHEMA, ratings(initial)),
+            },
+            counts={"pairs": 900, "heldout": 1000},
+            measures={
+                "heldout_accuracy": 0.63,
+                "heldout_accuracy_low": 0.6,
+                "heldout_accuracy_high": 0.66,
+                "heldout_longer": 0.6,
+                "heldout_longer_low": 0.57,
+                "heldout_longer_high": 0.63,
+            },
+        )
+
+    def rated(self, number: int, values: Sequence[float]) -> None:
+        """Ratings of the round's responses by that evaluator."""
+        rows = {"ratings": (RATING_SCHEMA, ratings(values))}
+        self.add(f"rounds/{number:02d}/evaluate-ratings", rows=rows)
 
     def whole(self) -> "ToyRun":
         """A seed and one round, with every step that has something to say."""

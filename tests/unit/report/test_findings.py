@@ -83,8 +83,33 @@ def test_equal_responses_are_not_established_to_differ(toy, run_of, summary_of):
     toy.responses(0, ["The cat sat on the mat."] * 8)
     toy.responses(1, ["The cat sat on the mat."] * 8)
     (found,) = said(summary_of(toy, run_of()), "responses rate")
-    assert "+0.0 [+0.0, +0.0]" in found
+    assert "+0.00 [+0.00, +0.00]" in found
     assert found.endswith("not established to differ.")
+
+
+AGREEMENT = (
+    "the evaluator agrees with people on 63.0 % [60, 66] of 1000 held-out pairs; prefer the longer: 60.0 %"
+)
+
+
+def test_what_rests_on_a_fitted_evaluator_is_told_with_what_that_is_worth(toy, run_of, summary_of):
+    toy.responses(0, ["The cat sat."] * 10)
+    toy.responses(1, ["The cat sat on the mat."] * 10)
+    toy.fitted([0.0] * 10)
+    toy.rated(0, [0.0] * 10)
+    toy.rated(1, [0.5] * 9 + [-0.5])
+    found = summary_of(toy, run_of(evaluator="bradleyTerry"))
+    (gain,), (wins,) = said(found, "responses rate"), said(found, "At equal length")
+    assert "rate +0.40 [" in gain
+    assert "win 90.0 % [" in wins
+    for sentence in (gain, wins):
+        assert AGREEMENT in sentence
+
+
+def test_an_oracle_needs_no_worth(toy, run_of, summary_of):
+    toy.responses(0, ["The cat sat on the mat."] * 10)
+    toy.responses(1, ["The cat sat on the mat."] * 10)
+    assert "agrees with people" not in " ".join(summary_of(toy, run_of()))
 
 
 def test_the_best_round_is_reported_by_the_half_that_did_not_choose_it(toy, run_of, summary_of):

@@ -47,6 +47,10 @@ WEIGHTS = {
 }
 
 
+ON_ACCELERATOR = {"seed", "train", "evaluator", "evaluate-ratings"}
+"""Programs that hold the accelerator while they work."""
+
+
 class CrashError(Exception):
     """The process that carries plans out dies here."""
 
@@ -295,9 +299,10 @@ class World:
 
     def _groups(self, step: Step) -> frozenset[str]:
         if step.name != "prepare":
-            return frozenset({"samples", "responses", "pairs", "checkpoint"})
+            return frozenset({"samples", "responses", "pairs", "checkpoint", "evaluator", "ratings"})
         rounds = range(1, len(self.spec.rounds) + 1) if step.round == 0 else [step.round]
-        first = {"model", "reference", "seed", "heldout", "evaluation-prompts"} if step.round == 0 else set()
+        of_run = {"model", "reference", "seed", "heldout", "evaluation-prompts", "evaluator"}
+        first = of_run if step.round == 0 else set()
         return frozenset({f"prompts-round-{number:02d}" for number in rounds} | first)
 
     def _check_promises(self, start: StartStep) -> None:
@@ -320,7 +325,7 @@ class World:
         holders |= {
             "trainer"
             for work in self.works.values()
-            if work.state == "running" and work.start.step.name in {"seed", "train"}
+            if work.state == "running" and work.start.step.name in ON_ACCELERATOR
         }
         assert len(holders) <= 1, f"{sorted(holders)} hold the accelerator together"
 
@@ -328,6 +333,15 @@ class World:
 @pytest.fixture
 def three_rounds() -> RunSpec:
     return parse_run(THREE_ROUNDS).spec
+
+
+@pytest.fixture
+def evaluated(three_rounds: RunSpec) -> RunSpec:
+    """The three rounds, whose responses are rated by an evaluator that the run fits."""
+    document = three_rounds.model_dump(by_alias=True)
+    document["seed"]["size"] = 8
+    document["evaluation"]["evaluator"] = "bradleyTerry"
+    return RunSpec.model_validate(document)
 
 
 @pytest.fixture

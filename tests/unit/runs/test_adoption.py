@@ -155,6 +155,23 @@ def test_a_fall_back_that_the_other_run_did_not_make_is_a_fork():
     assert again[0] == "rounds/02/generate"
 
 
+SIZED = "{dataset: seed.jsonl, heldout: heldout.jsonl, size: 8}"
+FITTED = "{prompts: {dataset: e}, evaluator: bradleyTerry}"
+
+
+def test_a_fork_is_rated_by_the_evaluator_that_the_other_run_fitted():
+    fork = spec_of(seed=SIZED, evaluation=FITTED, filter="{noisyPercent: 20}")
+    again = redone(fork, spec_of(seed=SIZED, evaluation=FITTED))
+    assert again[0] == "rounds/01/filter"
+    assert "rounds/01/evaluate-ratings" in again
+    assert not any(path.startswith("rounds/00/") for path in again)
+
+
+def test_an_evaluator_on_other_pairs_needs_another_prepare_and_so_all_is_done_again():
+    ours = spec_of(seed=SIZED, evaluation=FITTED.replace("Terry", "Terry, evaluatorPairs: 99"))
+    assert redone(ours, spec_of(seed=SIZED, evaluation=FITTED)) == [step.path for step in steps_of(ours)]
+
+
 def test_adopting_is_the_first_step_of_a_run_that_resumes_from_another():
     spec = spec_of(resumeFrom="file:///runs/other")
     assert [step.path for step in steps_of(spec)][:2] == ["adopt", "prepare"]

@@ -9,7 +9,9 @@ HEAD = "apiVersion: selfie.dev/v1alpha1\nkind: SelfieRun\nmetadata: {name: toy}\
 MODEL = "model: {uri: hf://org/model}"
 SEED = "seed: {dataset: seed.jsonl}"
 HELDOUT = "seed: {dataset: seed.jsonl, heldout: heldout.jsonl}"
+SIZED = "seed: {dataset: seed.jsonl, heldout: heldout.jsonl, size: 8}"
 PROMPTS = "prompts: {dataset: e.jsonl}"
+FITTED = "evaluator: bradleyTerry"
 
 
 def run_of(*lines):
@@ -76,6 +78,36 @@ def run_of(*lines):
             "spec.evaluation.evaluator",
             "has no responses to judge",
             id="an evaluator without responses",
+        ),
+        pytest.param(
+            [SIZED, f"evaluation: {{{PROMPTS}, evaluator: readingEase, evaluatorPairs: 100}}"],
+            "spec.evaluation.evaluatorPairs",
+            "has no effect, because spec.evaluation.evaluator is readingEase",
+            id="pairs for an evaluator that is fitted on none",
+        ),
+        pytest.param(
+            ["referenceModel: {uri: hf://org/base}", f"evaluation: {{{PROMPTS}, {FITTED}}}"],
+            "spec.evaluation.evaluator",
+            "there is no spec.seed",
+            id="an evaluator that is fitted, without labelled pairs",
+        ),
+        pytest.param(
+            ["seed: {dataset: seed.jsonl, size: 8}", f"evaluation: {{{PROMPTS}, {FITTED}}}"],
+            "spec.evaluation.evaluator",
+            "spec.seed.heldout is missing",
+            id="an evaluator whose worth nobody measures",
+        ),
+        pytest.param(
+            [HELDOUT, f"evaluation: {{{PROMPTS}, {FITTED}}}"],
+            "spec.seed.size",
+            "is 0, which trains on every pair",
+            id="an evaluator that has no pairs left",
+        ),
+        pytest.param(
+            [SIZED, f"evaluation: {{{FITTED}}}"],
+            "spec.evaluation.evaluator",
+            "has no responses to judge",
+            id="an evaluator that is fitted, without responses",
         ),
         pytest.param(
             [SEED, "evaluation: {gates: {maxDivergence: '1'}}"],

@@ -25,10 +25,11 @@ kind: SelfieRun
 metadata: {name: random}
 spec:
   model: {uri: hf://toy/model}
-  seed: {dataset: seed.jsonl, heldout: heldout.jsonl}
+  seed: {dataset: seed.jsonl, heldout: heldout.jsonl, size: 8}
   rounds: [{prompts: {dataset: a.jsonl}}, {prompts: {dataset: b.jsonl}}]
   evaluation:
     prompts: {dataset: c.jsonl}
+    evaluator: bradleyTerry
     gates: {onBreach: fallBack, maxAccuracyDrop: "0.05", maxDivergence: "1", maxLengthRatio: "2"}
 """).spec
 PATHS = [step.path for step in steps_of(SPEC)]

@@ -8,7 +8,7 @@ from selfie.runs.evaluations import RoundEvaluation
 from selfie.runs.lineage import Input, Source, added_rounds, pin, sources_of
 from selfie.runs.load import parse_run
 from selfie.runs.observed import ManifestSummary
-from selfie.runs.steps import Step, request_id, step_at, steps_of
+from selfie.runs.steps import EVALUATOR, Step, request_id, step_at, steps_of
 
 HEAD = "apiVersion: selfie.dev/v1alpha1\nkind: SelfieRun\nmetadata: {name: toy}\nspec:\n"
 
@@ -25,8 +25,8 @@ SEED = "seed: {dataset: seed.jsonl, heldout: heldout.jsonl}"
 BASE = "referenceModel: {uri: hf://toy/base}"
 
 
-def test_a_path_names_exactly_one_step(three_rounds):
-    for step in steps_of(three_rounds, added=[2]):
+def test_a_path_names_exactly_one_step(evaluated):
+    for step in steps_of(evaluated, added=[2]):
         assert step_at(step.path) == step
 
 
@@ -180,6 +180,27 @@ def test_the_initial_model_is_sampled_from_where_it_is_not_the_seed_policy_anywa
         spec_of(MODEL, SEED, ROUNDS, "evaluation: {prompts: {dataset: e}, initial: false}"),
     ):
         assert initial not in steps_of(without)
+
+
+@pytest.mark.parametrize("initial", [True, False], ids=["sampled", "not sampled"])
+def test_an_evaluator_reads_what_no_policy_is_trained_on_and_the_initial_model(initial):
+    seed = "seed: {dataset: seed.jsonl, heldout: heldout.jsonl, size: 8}"
+    evaluation = f"{{prompts: {{dataset: e}}, evaluator: bradleyTerry, initial: {str(initial).lower()}}}"
+    spec = spec_of(MODEL, BASE, seed, ROUNDS, f"evaluation: {evaluation}")
+    fitted = {
+        "initial": Source("prepare", "model"),
+        "pairs": Source("prepare", "evaluator"),
+        "heldout": Source("prepare", "heldout"),
+    }
+    samples = {"samples": Source("rounds/00/evaluate-initial", "samples")} if initial else {}
+    assert sources_of(spec, EVALUATOR, ()) == fitted | samples
+    assert EVALUATOR.stage == "evaluate"
+    assert sources_of(spec, Step(2, "evaluate-ratings"), ()) == {
+        "policy": Source("rounds/02/publish", "checkpoint"),
+        "initial": Source("prepare", "model"),
+        "evaluator": Source("rounds/00/evaluator", "evaluator"),
+        "samples": Source("rounds/02/evaluate-samples", "samples"),
+    }
 
 
 def test_weights_without_a_digest_are_not_pinned():

@@ -35,6 +35,40 @@ def test_a_run_of_three_rounds_publishes_every_step_once_in_order(make_world):
     assert [attempt for _, attempt in world.started] == [1] * len(world.manifests)
 
 
+def test_an_evaluator_is_fitted_before_anything_is_trained_and_rates_every_round(make_world, evaluated):
+    world = make_world(evaluated).run()
+    without = make_world().run()
+    assert world.status.is_terminal
+    assert list(world.manifests)[:4] == [
+        "prepare",
+        "rounds/00/evaluate-initial",
+        "rounds/00/evaluator",
+        "rounds/00/seed",
+    ]
+    rated = [path for path in world.manifests if path.endswith("evaluate-ratings")]
+    assert rated == [f"rounds/{n:02d}/evaluate-ratings" for n in range(ROUNDS + 1)]
+    assert set(world.manifests) - set(without.manifests) == {"rounds/00/evaluator", *rated}
+    # It rates what is there: no policy of the run depends on it.
+    assert without.shas().items() <= world.shas().items()
+
+
+def test_a_crash_at_any_moment_of_its_fit_changes_nothing(make_world, disturb, goes_on_as, evaluated):
+    calm = make_world(evaluated).run()
+    world = make_world(evaluated).run(until=lambda w: w.status.step == "rounds/00/evaluator")
+    crashes = 0
+    while "rounds/00/evaluator" not in world.manifests:
+        passing = world.fork()
+        passing.reconcile()
+        for moment in range(1, passing.disturbance.count + 1):
+            crashed = world.fork(disturb(moment))
+            assert crashed.reconcile() is None
+            goes_on_as(crashed, calm)
+            crashes += 1
+        world.reconcile()
+        world.tick()
+    assert crashes > 1
+
+
 def test_a_control_on_the_seeds_pairs_makes_none_of_its_own(make_world, three_rounds):
     document = three_rounds.model_dump(by_alias=True)
     document["training"]["pairs"] = "seed"
@@ -65,10 +99,8 @@ def test_the_end_is_complete_and_holds_nothing(make_world):
 
 
 @pytest.mark.parametrize("gpu", ["shared", "separate"])
-def test_sharing_the_accelerator_changes_nothing_but_who_holds_it_when(
-    make_world, changed, three_rounds, gpu
-):
-    assert make_world(changed(three_rounds, gpu=gpu)).run().shas() == make_world().run().shas()
+def test_sharing_the_accelerator_changes_nothing_but_who_holds_it_when(make_world, changed, evaluated, gpu):
+    assert make_world(changed(evaluated, gpu=gpu)).run().shas() == make_world(evaluated).run().shas()
 
 
 @pytest.mark.parametrize("saves_first", [True, False], ids=["saved-then-acted", "acted-then-saved"])

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
+from selfie.runs.estimates.amounts import Work
 from selfie.runs.estimates.data import Case
 from selfie.runs.estimates.shapes import BYTES
-from selfie.runs.estimates.work import Work
 from selfie.runs.spec import RunSpec
 from selfie.runs.steps import Step
 

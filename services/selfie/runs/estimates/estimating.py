@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from selfie.runs.estimates.amounts import Work
 from selfie.runs.estimates.data import Case
 from selfie.runs.estimates.disk import Disk, disk_of, disk_of_step, unfinished_bytes
 from selfie.runs.estimates.memory import SERVICES, ProcessKind, footprint_of
 from selfie.runs.estimates.processes import Held, processes_of
 from selfie.runs.estimates.rates import Copies, Rates, seconds_of
 from selfie.runs.estimates.scenarios import NOTHING, SCENARIOS, Range, Scenario
-from selfie.runs.estimates.work import Work, work_of
+from selfie.runs.estimates.work import work_of
 from selfie.runs.steps import Step
 
 _CHECKPOINTS: Final[Mapping[ProcessKind, int]] = {"engine": 1, "scoring": 2, "trainer": 3, "program": 1}

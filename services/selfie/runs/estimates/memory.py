@@ -90,7 +90,9 @@ def footprint_of(case: Case, step: Step, kind: ProcessKind, scenario: Scenario) 
         case "trainer":
             return _trainer(case, step, scenario)
         case "program":
-            return Footprint(0.0, LIBRARIES["program"])
+            # An evaluator embeds by the initial model; the other programs hold no weights.
+            held = case.policy.weight_bytes if step.stage == "evaluate" else 0.0
+            return Footprint(held, LIBRARIES["program"])
 
 
 def _engine(case: Case, step: Step, scenario: Scenario) -> Footprint:

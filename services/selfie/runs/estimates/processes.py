@@ -16,7 +16,10 @@ from selfie.runs.wanted import ServiceWanted, kept_warm, services_for
 
 _WITH_WEIGHTS: Final[tuple[ProcessKind, ...]] = (ENGINE, SCORING)
 _PROGRAMS: Final[Mapping[str, ProcessKind]] = {
+    "adopt": "program",
     "prepare": "program",
+    "evaluator": "program",
+    "evaluate-ratings": "program",
     "seed": "trainer",
     "publish": "program",
     "train": "trainer",

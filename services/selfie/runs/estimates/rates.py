@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from selfie.runs.estimates.amounts import Work
 from selfie.runs.estimates.shapes import ModelShape
-from selfie.runs.estimates.work import Work
 
 
 @dataclass(frozen=True, kw_only=True)

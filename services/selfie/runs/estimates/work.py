@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from selfie.runs.estimates import flops
+from selfie.runs.estimates import flops, ratings
+from selfie.runs.estimates.amounts import Work
 from selfie.runs.estimates.data import HELDOUT, SEED, Case, PromptSizes
 from selfie.runs.estimates.lengths import Length, Pairs
 from selfie.runs.estimates.scenarios import Scenario
@@ -21,37 +21,6 @@ PARITY_PAIRS = 8
 
 SHARD_ROWS, PREPARED_ROWS = 64, 1000
 """Rows of a service's shard, and of one that `prepare` writes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a step has to do, in one scenario.
-
-    Tokens are those of the rows, each prompt once. ``scoring`` to ``decoding`` are floating-point
-    operations by the kind of pass, ``decoding_steps`` the engine's passes over all that it decodes
-    together, ``updates`` optimizer steps; ``shards`` files take ``rows_written`` and ``tokens_written``.
-    """
-
-    prompts: float = 0
-    samples: float = 0
-    pairs: float = 0
-    prompt_tokens: float = 0
-    response_tokens: float = 0
-    scoring: float = 0
-    training: float = 0
-    partition: float = 0
-    prefill: float = 0
-    decoding: float = 0
-    decoding_steps: float = 0
-    updates: float = 0
-    shards: float = 0
-    rows_written: float = 0
-    tokens_written: float = 0
-
-    @property
-    def operations(self) -> float:
-        """Floating-point operations of every kind."""
-        return self.scoring + self.training + self.partition + self.prefill + self.decoding
 
 
 def work_of(case: Case, step: Step, scenario: Scenario) -> Work:
@@ -87,7 +56,7 @@ def is_extrapolated(case: Case, step: Step) -> bool:
 
 
 def _prepare(case: Case, _step: Step, _scenario: Scenario) -> Work:
-    pairs, prompts = case.data.pairs.values(), case.data.prompts.values()
+    pairs, prompts = [*case.data.pairs.values(), *ratings.evaluator_pairs(case)], case.data.prompts.values()
     groups = [*pairs, *prompts]
     asked = sum(group.rows * group.prompt.mean for group in groups)
     answered = sum(2 * group.rows * group.response.mean for group in pairs)
@@ -210,6 +179,14 @@ def _samples(case: Case, step: Step) -> int:
     return spec.evaluation.samples if step.stage == "evaluate" else spec.generation.samples_per_prompt
 
 
+def _fit_evaluator(case: Case, _step: Step, scenario: Scenario) -> Work:
+    return ratings.fitted(case, self_made(case, scenario))
+
+
+def _rate(case: Case, _step: Step, scenario: Scenario) -> Work:
+    return ratings.rated(case, self_made(case, scenario))
+
+
 def _little(_case: Case, _step: Step, _scenario: Scenario) -> Work:
     return Work()
 
@@ -224,6 +201,8 @@ WORK: Final[Mapping[str, Callable[[Case, Step, Scenario], Work]]] = {
     "evaluate-samples": _sample,
     "evaluate-heldout": _evaluate_heldout,
     "evaluate-measures": _score,
+    "evaluator": _fit_evaluator,
+    "evaluate-ratings": _rate,
     "generate": _sample,
     "score": _score,
     "filter": _filter,

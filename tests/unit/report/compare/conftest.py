@@ -10,6 +10,8 @@ import pytest
 from selfie.artifacts.rows import PAIR_SCHEMA, SCORED_SCHEMA
 from selfie.artifacts.store import open_store
 from selfie.compare.runs import JudgedRound, JudgedRun
+from selfie.method.statistics import accuracy
+from selfie.report.agreements import Agreement
 from selfie.report.heldout import HeldoutPairs, heldout_of
 from selfie.report.ratings import Rated, rate
 from selfie.runs.load import dump_run, object_of, run_from_object
@@ -67,7 +69,10 @@ def rated(response_of: Callable[[str, str], dict[str, Any]]) -> Callable[[Sequen
 def judged(
     spec_of: Callable[..., SelfieRun], pairs_of: Callable[..., HeldoutPairs]
 ) -> Callable[..., JudgedRun]:
-    """A run whose rounds, from 0, judged their pairs with these margins."""
+    """A run whose rounds, from 0, judged their pairs with these margins.
+
+    ``fitted`` is the digest of an evaluator that agrees with people on two of three pairs.
+    """
 
     def make(
         name: str,
@@ -78,6 +83,7 @@ def judged(
         responses: Mapping[int, Rated] | None = None,
         baselines: Mapping[str, Rated] | None = None,
         weights: str = "",
+        fitted: str = "",
     ) -> JudgedRun:
         found = tuple(
             JudgedRound(
@@ -90,7 +96,9 @@ def judged(
             for number, each in enumerate(rounds)
         )
         spec = (run or spec_of(name, seed=seed)).spec
-        return JudgedRun(name, f"file:///runs/{name}", spec, "Completed", best, found, baselines or {})
+        worth = Agreement(fitted, 900, accuracy([1.0, 1.0, -1.0]), accuracy([1.0, -1.0])) if fitted else None
+        uri, others = f"file:///runs/{name}", baselines or {}
+        return JudgedRun(name, uri, spec, "Completed", best, found, others, worth)
 
     return make
 

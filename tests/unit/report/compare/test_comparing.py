@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from selfie.compare.comparing import compare_runs
+from selfie.compare.shape import object_of
+from selfie.compare.tables import tables_of
 from selfie.errors import InvalidInput
 
 EASY = "The cat sat on the mat. It was warm."
@@ -137,3 +139,34 @@ def test_responses_by_another_evaluator_are_not_held_against_each_other(judged, 
     found = compare_runs([one, other], one)
     assert found.wins == ()
     assert [each for each in found.remarks if each.startswith("other: another evaluator")]
+
+
+def test_ratings_of_two_fitted_evaluators_are_not_held_against_each_other(judged, rated, spec_of):
+    run = spec_of("one", evaluation__evaluator="bradleyTerry")
+    one, alike, unlike = (
+        judged(name, [1.0], run=run, responses={0: rated([EASY])}, fitted=digest)
+        for name, digest in (("one", "a"), ("alike", "a"), ("unlike", "b"))
+    )
+    found = compare_runs([one, alike, unlike], one)
+    assert [(each.run, each.against) for each in found.wins] == [("alike", "baseline")]
+    (remark,) = [each for each in found.remarks if "another evaluator" in each]
+    assert remark.startswith("unlike: ")
+
+
+def test_wins_by_a_fitted_evaluator_stand_beside_what_it_is_worth(judged, rated, spec_of):
+    run = spec_of("one", evaluation__evaluator="bradleyTerry")
+    one, other = (judged(name, [1.0], run=run, responses={0: rated([EASY])}, fitted="a") for name in "ab")
+    found = compare_runs([one, other], one)
+    (table,) = [each for each in tables_of(found) if each.title.startswith("Responses")]
+    told = "the evaluator agrees with people on 66.7 % [21, 94] of 3 held-out pairs"
+    assert table.note.endswith(f"a, b: {told}; prefer the longer: 50.0 %.")
+    (first, _) = object_of(found)["runs"]
+    assert (first["agreement"]["heldout"]["n"], first["agreement"]["longer"]["value"]) == (3, 0.5)
+
+
+def test_of_an_oracle_no_worth_is_told(judged, rated):
+    one = judged("one", [1.0], [1.0], responses={0: rated([EASY]), 1: rated([EASY])})
+    found = compare_runs([one], one)
+    (table,) = [each for each in tables_of(found) if each.title.startswith("Responses")]
+    assert "agrees with people" not in table.note
+    assert object_of(found)["runs"][0]["agreement"] is None
