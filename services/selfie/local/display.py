@@ -94,7 +94,7 @@ class RunDisplay:
 
     def _done_line(self, path: str, manifest: ManifestSummary) -> str:
         seconds = manifest.seconds or 0
-        clock = time.strftime("%M:%S", time.gmtime(time.monotonic() - self._started))
+        clock = clock_of(time.monotonic() - self._started)
         return f"[dim]{clock}[/]  {_title(path):<34} [dim]{seconds:5.1f} s[/]  {told(path, manifest)}"
 
     def _show_present(self, status: RunStatus, observed: Observed) -> None:
@@ -109,6 +109,13 @@ class RunDisplay:
             self._shown = title
         done = work.done if work else 0
         self._progress.update(self._task, completed=done, total=total, note=note[:72])
+
+
+def clock_of(seconds: float) -> str:
+    """Time since the start as minutes and seconds, with hours once there are any."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
 
 
 def told(path: str, manifest: ManifestSummary) -> str:

@@ -38,6 +38,10 @@ def connect(target: str, *, max_message_bytes: int = 4 * 1024 * 1024) -> grpc.ai
         target,
         options=[
             ("grpc.service_config", _SERVICE_CONFIG),
+            # An engine comes back at the same address with each round's weights. gRPC's own patience
+            # grows to two minutes, in which the new one would stand ready and nobody would ask it.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         ],

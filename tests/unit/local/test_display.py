@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from selfie.local.display import RunDisplay, told
+from selfie.local.display import RunDisplay, clock_of, told
 from selfie.runs.observed import ManifestSummary, Observed, WorkObserved
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import Step
@@ -108,3 +108,11 @@ def test_without_a_terminal_every_step_has_one_line_however_often_it_is_looked_a
 def test_a_run_that_goes_on_says_so_and_does_not_repeat_what_was_done():
     lines = show((RunStatus(), Observed(manifests={"prepare": figures(), "rounds/00/seed": figures()})))
     assert lines == ["Going on after 2 steps that are done."]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told_as"),
+    [(0, "00:00"), (61.9, "01:01"), (3599, "59:59"), (3661, "1:01:01"), (90000, "25:00:00")],
+)
+def test_the_clock_goes_on_after_an_hour(seconds: float, told_as: str):
+    assert clock_of(seconds) == told_as
