@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,8 +155,10 @@ class Processes:
             await asyncio.sleep(0.05)
 
     def _start(self, name: str, launch: Launch) -> ServiceProcess:
-        port_file = self._directory / f"{name}.port.json"
-        port_file.unlink(missing_ok=True)
+        for old in self._directory.glob(f"{name}.*.port.json"):
+            old.unlink(missing_ok=True)
+        # Its own for each start: one that a killed run has left behind may still be about to write its own.
+        port_file = self._directory / f"{name}.{uuid.uuid4().hex[:12]}.port.json"
         log_file = self._directory / f"{name}.log"
         spawner = self._nursery if launch.slow else self._interpreter
         own = ("--port-file", str(port_file), "--parent-pid", str(os.getpid()))
