@@ -32,8 +32,11 @@ def main() -> None:
     parser.add_argument("modules", nargs="*")
     options = parser.parse_args()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(options.address))
+        # Named when it listens: between the two, whoever sees the socket is refused.
+        partial = options.address.with_suffix(".partial")
+        listener.bind(str(partial))
         listener.listen(64)
+        partial.rename(options.address)
         for module in options.modules:
             importlib.import_module(module)
         # What is there now is never freed: collecting it would copy every page into every child.
