@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from selfie.artifacts.digests import digest_file
-from selfie.artifacts.manifests import FileEntry, check_digest
+from selfie.artifacts.manifests import FileEntry, check_digest, read_manifest
 from selfie.artifacts.paths import check_path
 from selfie.artifacts.retirements import missing_file
 from selfie.artifacts.store import Store
-from selfie.errors import DataCorrupted, InvalidInput, NotFound, Unavailable
+from selfie.errors import DataCorrupted, FailedPrecondition, InvalidInput, NotFound, Unavailable
 
 
 def weights_digest(entries: Iterable[FileEntry]) -> str:
@@ -119,6 +119,23 @@ def _require_digest(directory: Path, digest: str) -> None:
     if found != digest:
         problem = f"{directory} has other files than the checkpoint {digest}: its digest is {found}"
         raise InvalidInput("DIR", problem, "empty it, or give another directory")
+
+
+def pull_published(store: Store, step: str, group: str, *, digest: str, cache_root: Path) -> Path:
+    """`pull` of the weights that a step has published in a group, which must have this digest.
+
+    `NotFound` where it has published none, `FailedPrecondition` ``WeightsDiffer`` where they are others.
+    """
+    manifest = read_manifest(store, step)
+    if manifest is None:
+        raise NotFound(f"{store.uri}: step {step} has published no weights")
+    entries = manifest.group(group)
+    found = weights_digest(entries)
+    if found != digest:
+        raise FailedPrecondition(
+            "WeightsDiffer", f"{store.uri}: {step} has the weights {found}, and not {digest}, as asked"
+        )
+    return pull(store, entries, cache_root)
 
 
 def _add(store: Store, file: Path, *, group: str, name: str, path: str, keep_source: bool) -> FileEntry:

@@ -4,32 +4,21 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from selfie.artifacts.manifests import read_manifest, read_ref
+from selfie.artifacts.manifests import read_ref
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store
-from selfie.artifacts.weights import pull, weights_digest
-from selfie.errors import FailedPrecondition, NotFound
+from selfie.artifacts.weights import pull_published
+from selfie.errors import FailedPrecondition
 from selfie.method.bradley_terry import BradleyTerry
 from selfie.rating.files import read_evaluator
 from selfie.rating.parameters import Files, RateParameters, Weights
 
 
 def fetch_weights(store: Store, weights: Weights, cache: Path) -> Path:
-    """A checkpoint's directory on this machine.
-
-    `FailedPrecondition` ``WeightsDiffer`` where the manifest has other files than the digest says.
-    """
-    manifest = read_manifest(store, weights.step)
-    if manifest is None:
-        raise NotFound(f"{store.uri}: step {weights.step} has published no weights")
-    entries = manifest.group(weights.group)
-    found = weights_digest(entries)
-    if found != weights.digest:
-        raise FailedPrecondition(
-            "WeightsDiffer",
-            f"{store.uri}: {weights.step} has the weights {found}, and not {weights.digest}, as asked",
-        )
-    return pull(store, entries, cache / "weights")
+    """A checkpoint's directory on this machine; see `pull_published` for what is refused."""
+    return pull_published(
+        store, weights.step, weights.group, digest=weights.digest, cache_root=cache / "weights"
+    )
 
 
 def rows_of(store: Store, files: Files) -> pa.Table:

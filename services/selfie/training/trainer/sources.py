@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfie.artifacts.manifests import ManifestRef, read_manifest, read_ref
+from selfie.artifacts.manifests import ManifestRef, read_ref
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store, open_store
-from selfie.artifacts.weights import pull, weights_digest
-from selfie.errors import FailedPrecondition, NotFound
+from selfie.artifacts.weights import pull_published
+from selfie.errors import FailedPrecondition
 from selfie.models.chat import ChatTokenizer
 from selfie.models.checkpoints import context_length, read_json
 from selfie.training.trainer.dataset import kept_rows
@@ -57,22 +57,11 @@ def fetch_sources(store: Store, parameters: TrainingParameters) -> Sources:
 
 
 def fetch_weights(store: Store, weights: Weights, cache: Path) -> Path:
-    """A checkpoint's directory on this machine.
-
-    `FailedPrecondition` ``WeightsDiffer`` where the manifest has other files than the digest says.
-    """
+    """A checkpoint's directory on this machine; see `pull_published` for what is refused."""
     source = open_store(weights.run_uri) if weights.run_uri not in ("", store.uri) else store
-    manifest = read_manifest(source, weights.step)
-    if manifest is None:
-        raise NotFound(f"{source.uri}: step {weights.step} has published no weights")
-    entries = manifest.group(weights.group)
-    found = weights_digest(entries)
-    if found != weights.digest:
-        raise FailedPrecondition(
-            "WeightsDiffer",
-            f"{source.uri}: {weights.step} has the weights {found}, and not {weights.digest}, as asked",
-        )
-    return pull(source, entries, cache / "weights")
+    return pull_published(
+        source, weights.step, weights.group, digest=weights.digest, cache_root=cache / "weights"
+    )
 
 
 def _require_policy(rows: list[dict[str, Any]], digest: str) -> None:
