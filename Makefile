@@ -41,7 +41,7 @@ proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1
 requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/local.txt
-	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --group build --group dev \
+	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --group build --group dev \
 	  --constraint requirements/local.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
 

@@ -10,6 +10,8 @@ once (`selfie.rpc.errors` for gRPC).
     ├── NotFound             what was asked for is not there
     ├── AlreadyExists        somebody else created it first
     ├── FailedPrecondition   right request, wrong state: other weights served, parity broken
+    ├── Unauthenticated      who asks could not be established
+    ├── PermissionDenied     who asks may not
     ├── Overloaded           try again later
     ├── Unavailable          a store, engine or service cannot be reached
     ├── DataCorrupted        bytes differ from their digest
@@ -62,6 +64,18 @@ class FailedPrecondition(SelfieError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Unauthenticated(SelfieError):
+    """The caller has shown nothing, or nothing valid, to say who it is."""
+
+    reason = "Unauthenticated"
+
+
+class PermissionDenied(SelfieError):
+    """The caller is known, and may not do this."""
+
+    reason = "PermissionDenied"
 
 
 class Overloaded(SelfieError):
