@@ -26,6 +26,10 @@ class MemoryApi:
         self._objects: dict[tuple[Kind, str, str], Object] = {}
         self._numbers = itertools.count(1)
 
+    def side(self) -> "MemoryApi":
+        """The same server as another client meets it: with faults of its own."""
+        return copy.copy(self)
+
     def put(self, kind: Kind, found: Object) -> Object:
         """Sets an object as somebody else would, and tells the watches."""
         key = (kind, namespace_of(found), name_of(found))
