@@ -127,7 +127,13 @@ class Operator:
         """The whole life; a part that raises ends it with that error."""
         QUEUE_DEPTH.set_function(lambda: self._queue.depth)
         QUEUE_OLDEST.set_function(lambda: self._queue.oldest_s)
-        reconcile = build(self._settings, self._api, self._caches, self._recorder)
+        built = build(self._settings, self._api, self._caches, self._recorder)
+
+        async def reconcile(key: Key) -> float | None:
+            # A process that was stopped for a while may wake up here, led by another by now.
+            self._election.check()
+            return await built(key)
+
         watches = [reflector.run() for reflector in self._reflectors]
         parts = [*watches, self._recorder.run(), self._heartbeat.run()]
         async with asyncio.TaskGroup() as group:

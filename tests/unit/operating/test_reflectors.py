@@ -295,3 +295,52 @@ def test_a_bookmark_is_a_sign_of_life():
             assert [version for _, version, _ in api.watches] == ["77"]
 
     virtually(test)
+
+
+def test_where_watches_are_refused_lists_do_not_come_faster_and_faster():
+    async def test():
+        api = MemoryApi()
+
+        def only_lists(verb: str, kind: Kind) -> None:
+            if verb == "watch":
+                raise PermissionDenied("watch selfieruns")
+
+        api.fault = only_lists
+        async with reflecting(api) as found:
+            await asyncio.sleep(600)
+            assert api.asked.count(("list", "selfieruns")) < 35
+            api.put(SELFIE_RUN, run())
+            await asyncio.sleep(31)
+            assert found.told() == [(R, True)]
+
+    virtually(test)
+
+
+def test_versions_that_expire_again_and_again_are_listed_at_once_each_time():
+    async def test():
+        api = MemoryApi()
+        async with reflecting(api):
+            for _ in range(20):
+                await asyncio.sleep(29)
+                api.interrupt(SELFIE_RUN, FailedPrecondition("Expired", "compacted"))
+                await asyncio.sleep(1)
+                assert len(api.watches) == 1
+            assert api.asked.count(("list", "selfieruns")) <= 24
+
+    virtually(test)
+
+
+def test_a_server_that_says_expired_to_everything_is_asked_less_and_less():
+    async def test():
+        api = MemoryApi()
+
+        def expired(verb: str, kind: Kind) -> None:
+            if verb == "watch":
+                raise FailedPrecondition("Expired", "too old")
+
+        api.fault = expired
+        async with reflecting(api):
+            await asyncio.sleep(600)
+            assert api.asked.count(("list", "selfieruns")) < 35
+
+    virtually(test)
