@@ -130,11 +130,14 @@ class _CheckedConnector(aiohttp.TCPConnector):
 
 @asynccontextmanager
 async def open_transport(
-    access: Access, *, before_write: Check, request_s: float, silence_s: float
+    access: Access, *, agent: str, before_write: Check, request_s: float, silence_s: float
 ) -> AsyncIterator[Transport]:
-    """A transport that calls ``before_write`` right before each request that may change something."""
+    """A transport that calls ``before_write`` right before each request that may change something.
+
+    ``agent`` is what the API server's audit log calls this process.
+    """
     client = ApiClient(await _configuration(access))
-    client.user_agent = "selfie"
+    client.user_agent = agent
     # The official client makes its session on the first request, from these settings.
     connector = _CheckedConnector(before_write, ssl=client.rest_client.ssl_context)
     client.configuration.client_session_kwargs = {"connector": connector}
