@@ -6,10 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from selfie.errors import NotFound, SelfieError
-
 from cluster import binaries, control, nodes, pins, preconditions
 from cluster.running import Cluster, find, start_detached
+from selfie.errors import NotFound, SelfieError
 
 _LEVELS = ("control-plane", "node")
 
@@ -32,7 +31,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--packages", action="store_true", help="print missing Debian packages alone")
     build = _command(commands, "build", _build, "build what is not here yet")
     build.add_argument(
-        "--with", dest="extras", action="append", default=[], choices=sorted(pins.EXTRAS), help="build this too"
+        "--with",
+        dest="extras",
+        action="append",
+        default=[],
+        choices=sorted(pins.EXTRAS),
+        help="build this too",
     )
     up = _command(commands, "up", _up, "start a cluster, and print where its kubeconfig is")
     up.add_argument("--image", type=Path, action="append", default=[], help="archive to import; repeatable")

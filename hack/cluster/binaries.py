@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from selfie.errors import FailedPrecondition
-
 from cluster.pins import Module, Tool
+from selfie.errors import FailedPrecondition
 
 ASSETS_VARIABLE: Final = "KUBEBUILDER_ASSETS"
 CACHE_VARIABLE: Final = "SELFIE_CLUSTER_CACHE"
@@ -45,12 +44,13 @@ def provide(
     found = {tool.name: find(tool, cache=kept, environment=environment) for tool in tools}
     missing = [tool for tool in tools if found[tool.name] is None]
     for module in dict.fromkeys(tool.module for tool in missing):
-        _build([tool for tool in missing if tool.module == module], module, kept)
+        _build([tool for tool in missing if tool.module == module], kept, environment)
     return {tool.name: found[tool.name] or kept / tool.module.key / tool.name for tool in tools}
 
 
-def _build(tools: Sequence[Tool], module: Module, cache: Path) -> None:
-    go = shutil.which("go")
+def _build(tools: Sequence[Tool], cache: Path, environment: Mapping[str, str]) -> None:
+    module = tools[0].module
+    go = shutil.which("go", path=environment.get("PATH", ""))
     if go is None:
         raise FailedPrecondition(
             "GoIsMissing",
@@ -64,7 +64,8 @@ def _build(tools: Sequence[Tool], module: Module, cache: Path) -> None:
         staging = cache / f"{module.key}.building"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        _run_go([go, "build", *_flags(module), "-o", f"{staging}/", *(t.package for t in wanted)], module)
+        command = [go, "build", *_flags(module), "-o", f"{staging}/", *(tool.package for tool in wanted)]
+        _run(command, module, environment)
         _keep(wanted, staging, cache / module.key)
 
 
@@ -75,11 +76,11 @@ def _flags(module: Module) -> list[str]:
     return ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(link)]
 
 
-def _run_go(command: Sequence[str], module: Module) -> None:
+def _run(command: Sequence[str], module: Module, environment: Mapping[str, str]) -> None:
     # Static executables, since containers have no libraries of this machine.
-    environment = {**os.environ, "CGO_ENABLED": "0"}
+    static = {**environment, "CGO_ENABLED": "0"}
     built = subprocess.run(
-        command, cwd=module.directory, env=environment, capture_output=True, text=True, check=False
+        command, cwd=module.directory, env=static, capture_output=True, text=True, check=False
     )
     if built.returncode:
         raise FailedPrecondition("BuildFailed", f"{module.key} does not build:\n{built.stderr[-2000:]}")
@@ -105,9 +106,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 def _answer(executable: str, ask: Sequence[str]) -> str:
     try:
-        asked = subprocess.run(
-            [executable, *ask], capture_output=True, text=True, timeout=20, check=False
-        )
+        asked = subprocess.run([executable, *ask], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout

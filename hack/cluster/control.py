@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from selfie.errors import InvalidInput, SelfieError, Unavailable
-
 from cluster.supervision import START_LIMIT_S, Supervisor
+from selfie.errors import InvalidInput, SelfieError, Unavailable
 
 Order: TypeAlias = Literal["kill", "start", "restart", "pause", "resume", "pids"]
 Answer: TypeAlias = dict[str, Any]

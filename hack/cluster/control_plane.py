@@ -90,9 +90,7 @@ def write_kubeconfigs(plan: Plan, secrets: Secrets) -> None:
     authority.issue("fake-kubelet", groups=["system:masters"], names=["127.0.0.1"])
 
 
-def write_client(
-    plan: Plan, secrets: Secrets, user: str, file: str, *, groups: Sequence[str] = ()
-) -> str:
+def write_client(plan: Plan, secrets: Secrets, user: str, file: str, *, groups: Sequence[str] = ()) -> str:
     """A kubeconfig of a component beside the API server; returns its path."""
     host, port = plan.api_address
     plan.layout.configuration.mkdir(exist_ok=True)
@@ -109,10 +107,10 @@ def components(plan: Plan, secrets: Secrets) -> list[Component]:
     """In the order in which they are started."""
     plan.layout.configuration.mkdir(exist_ok=True)
     return [
-        Component("etcd", _etcd(plan, secrets), _answers(plan, secrets, _etcd_health(plan))),
-        Component("kube-apiserver", _api_server(plan, secrets), _answers(plan, secrets, _api_health(plan))),
+        Component("etcd", _etcd(plan, secrets), _answers(secrets, _etcd_health(plan))),
+        Component("kube-apiserver", _api_server(plan, secrets), _answers(secrets, _api_health(plan))),
         # Pods are refused in a namespace whose account is not there yet.
-        Component("kube-controller-manager", _controllers(plan, secrets), _answers(plan, secrets, _account(plan))),
+        Component("kube-controller-manager", _controllers(plan, secrets), _answers(secrets, _account(plan))),
     ]
 
 
@@ -205,7 +203,7 @@ def _account(plan: Plan) -> str:
     return f"https://{host}:{port}/api/v1/namespaces/default/serviceaccounts/default"
 
 
-def _answers(plan: Plan, secrets: Secrets, url: str) -> Callable[[], Awaitable[bool]]:
+def _answers(secrets: Secrets, url: str) -> Callable[[], Awaitable[bool]]:
     def asked() -> bool:
         context = ssl.create_default_context(cafile=str(secrets.authority.certificate))
         context.load_cert_chain(secrets.admin.certificate, secrets.admin.key)

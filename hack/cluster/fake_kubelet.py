@@ -13,14 +13,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from selfie.errors import NotFound
-
 from cluster import fake_pods, pod_statuses
 from cluster.fake_pods import KILLED, FakePod, Program
 from cluster.kubelet_logs import serve_logs
 from cluster.node_api import Gone, NodeApi, Object
 from cluster.pod_statuses import Exit, Waiting
 from cluster.running import Cluster
+from selfie.errors import NotFound
 
 T = TypeVar("T")
 _PATIENCE_S: Final = 60.0
@@ -216,7 +215,9 @@ class FakeKubelet:
             while why := self._unschedulable(found):
                 if why != told:
                     status = pod_statuses.unschedulable(why)
-                    await api.merge(f"{path}/status", {"metadata": {"uid": metadata["uid"]}, "status": status})
+                    await api.merge(
+                        f"{path}/status", {"metadata": {"uid": metadata["uid"]}, "status": status}
+                    )
                     told = why
                 await asyncio.sleep(0.1)
             target = {"apiVersion": "v1", "kind": "Node", "name": self.name}

@@ -153,7 +153,8 @@ async def _run_once(pod: FakePod, program: Program) -> Exit:
     working = asyncio.ensure_future(program(pod))
     grace = asyncio.create_task(_grace(pod))
     try:
-        await asyncio.wait({working, grace, pod.killed}, return_when=asyncio.FIRST_COMPLETED)
+        first: set[asyncio.Future[Any]] = {working, grace, pod.killed}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if pod.killed.done():
             return pod.killed.result()
         return working.result() if working.done() else KILLED

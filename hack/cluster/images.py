@@ -71,7 +71,14 @@ def write_archive(
     config = keep("config.v1+json", _encoded(_config(layer["digest"], configuration)))
     manifest = keep(
         "manifest.v1+json",
-        _encoded({"schemaVersion": 2, "mediaType": f"{_TYPE}.manifest.v1+json", "config": config, "layers": [layer]}),
+        _encoded(
+            {
+                "schemaVersion": 2,
+                "mediaType": f"{_TYPE}.manifest.v1+json",
+                "config": config,
+                "layers": [layer],
+            }
+        ),
     )
     manifest["annotations"] = {"org.opencontainers.image.ref.name": name}
     with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:

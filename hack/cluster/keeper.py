@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from selfie.errors import SelfieError
-
 from cluster import control, control_plane
 from cluster.layout import Plan
 from cluster.supervision import Component, Supervisor
+from selfie.errors import SelfieError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

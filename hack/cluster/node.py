@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -205,7 +204,11 @@ async def _dns_may_read(plan: Plan) -> bool:
 
 
 def _kubectl(plan: Plan, *arguments: str) -> list[str]:
-    return [plan.binaries["kubectl"], f"--kubeconfig={plan.layout.configuration / 'inside.kubeconfig'}", *arguments]
+    return [
+        plan.binaries["kubectl"],
+        f"--kubeconfig={plan.layout.configuration / 'inside.kubeconfig'}",
+        *arguments,
+    ]
 
 
 async def _call(*command: str) -> int:

@@ -20,7 +20,7 @@ _MERGE: Final = "application/strategic-merge-patch+json"
 _LATER: Final = frozenset({403, 429, 500, 503, 504})
 
 
-class Gone(Exception):  # noqa: N818
+class Gone(Exception):
     """The object is no longer there, or another of its name is."""
 
 

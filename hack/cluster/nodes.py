@@ -5,11 +5,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from selfie.errors import InvalidInput, Unavailable
-
 from cluster import volumes
 from cluster.node import ctr
 from cluster.running import Cluster
+from selfie.errors import InvalidInput, Unavailable
 
 _NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
 
@@ -56,7 +55,9 @@ def make_environment(cluster: Cluster, namespace: str) -> None:
 
 
 def _apply(cluster: Cluster, items: list[volumes.Object]) -> None:
-    cluster.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    cluster.kubectl(
+        "apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    )
 
 
 def _only_child(pid: int) -> int:

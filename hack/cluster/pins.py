@@ -80,7 +80,7 @@ EXTRAS: Final = {"helm": Tool("helm", _HELM, "helm.sh/helm/v4/cmd/helm", ("versi
 
 @cache
 def _required(file: Path, path: str) -> str:
-    found = re.search(rf"^(?:require)?\s*{re.escape(path)} (v\S+)", file.read_text(), re.M)
+    found = re.search(rf"^(?:require)?\s*{re.escape(path)} (v\S+)", file.read_text(), re.MULTILINE)
     if not found:
         raise ValueError(f"{file} does not say which version of {path} it requires")
     return found[1]

@@ -62,16 +62,22 @@ def _is_command(name: str) -> bool:
     return shutil.which(name, path=os.environ.get("PATH", "") + _SYSTEM) is not None
 
 
+_OVERLAY: Final = (
+    "mount -t tmpfs t /mnt && cd /mnt && mkdir l u w m"
+    " && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w o m"
+)
 # Each runs in namespaces of its own, so that nothing of a probe stays.
 _PROBES: Final[Sequence[tuple[str, str]]] = (
     ("true", "it needs CAP_SYS_ADMIN: new mount, network and pid namespaces are refused"),
     (
-        "mount -t tmpfs t /mnt && mkdir /mnt/l /mnt/u /mnt/w /mnt/m"
-        " && mount -t overlay o -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w /mnt/m",
+        _OVERLAY,
         "it needs overlayfs: mounting one is refused",
     ),
-    ("ip link add a type veth peer name b", "it needs CAP_NET_ADMIN and veth: a pair cannot be made"),
-    ("ip link add c type bridge", "it needs bridge: one cannot be made"),
+    (
+        "ip link add name probe0 type veth peer name probe1",
+        "it needs CAP_NET_ADMIN and veth: a pair cannot be made",
+    ),
+    ("ip link add name probe2 type bridge", "it needs bridge: one cannot be made"),
     (
         "nft add table ip t && nft add chain ip t c '{ type nat hook output priority 0; }'",
         "it needs nftables with NAT in the kernel: a chain cannot be made",

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Final
 
-from selfie.errors import FailedPrecondition, Unavailable
-from selfie.processes.births import Born, process_birth
-
 from cluster import binaries, control, node_images, pins, thin
 from cluster.audit import Event, events
 from cluster.layout import Layout, Plan
 from cluster.ports import free_ports
 from cluster.preconditions import Level, missing
+from selfie.errors import FailedPrecondition, Unavailable
+from selfie.processes.births import Born, process_birth
 
 _STARTS: Final = 3
 _END_LIMIT_S: Final = 30.0

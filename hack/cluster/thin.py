@@ -44,7 +44,7 @@ def _filesystem() -> RootFilesystem:
     interpreter = Path(sys.executable).resolve()
     shown = shown_directories()
     filesystem = RootFilesystem(
-        directories=["/tmp", "/proc", "/sys", "/dev", "/etc", MOUNTED_AT],  # noqa: S108
+        directories=["/tmp", "/proc", "/sys", "/dev", "/etc", MOUNTED_AT],
         files={str(interpreter): interpreter},
         texts={"/etc/nsswitch.conf": "hosts: files dns\n"},
         # Scripts of the virtual environment name its interpreter by the path that it has here.
