@@ -165,7 +165,6 @@ def _launch_once(plan: Plan, *, owned: bool) -> tuple[Cluster, IO[bytes]]:
     layout.logs.mkdir(parents=True, exist_ok=True)
     plan.write()
     module = "cluster.warden" if plan.level == "node" else "cluster.keeper"
-    sources = f"{_SOURCES}:{_SOURCES.parent / 'services'}"
     with (layout.logs / "keeper.log").open("ab") as log:
         keeper = subprocess.Popen(
             [sys.executable, "-m", module, plan.directory, *(["--owned"] if owned else [])],
@@ -173,7 +172,7 @@ def _launch_once(plan: Plan, *, owned: bool) -> tuple[Cluster, IO[bytes]]:
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": f"{sources}:{os.environ.get('PYTHONPATH', '')}"},
+            env=_environment(),
         )
     cluster = Cluster(plan, Born(keeper.pid, process_birth(keeper.pid) or ""))
     layout.record.write_text(json.dumps(cluster.keeper))
@@ -184,6 +183,12 @@ def _launch_once(plan: Plan, *, owned: bool) -> tuple[Cluster, IO[bytes]]:
         keeper.wait()
         raise FailedPrecondition("ClusterDidNotStart", said.get("error") or _keeper_log(layout))
     return cluster, keeper.stdin or keeper.stdout
+
+
+def _environment() -> dict[str, str]:
+    sources = f"{_SOURCES}:{_SOURCES.parent / 'services'}:{os.environ.get('PYTHONPATH', '')}"
+    # What sets up networks is often not on the path of people.
+    return {**os.environ, "PYTHONPATH": sources, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
 
 
 def _keeper_log(layout: Layout) -> str:

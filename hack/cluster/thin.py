@@ -22,7 +22,19 @@ MOUNTED_AT: Final = "/environment"
 CHECKOUT: Final = Path(__file__).parents[2]
 
 # What the manylinux policy lets wheels take from the system, as far as Python itself does not.
-_FOR_WHEELS: Final = ("libstdc++.so.6", "libgcc_s.so.1", "libgomp.so.1", "libresolv.so.2", "libz.so.1")
+_FOR_WHEELS: Final = (
+    "libstdc++.so.6",
+    "libgcc_s.so.1",
+    "libgomp.so.1",
+    "libatomic.so.1",
+    "libresolv.so.2",
+    "libz.so.1",
+    # Empty today, and still named by wheels that were built on older systems.
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+)
 _LIBRARY: Final = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
@@ -61,7 +73,8 @@ def _add_library(filesystem: RootFilesystem, library: Path) -> None:
 
 
 def _libraries(interpreter: Path, stdlib: Path) -> set[Path]:
-    modules = sorted((stdlib / "lib-dynload").glob("*.so"))
+    # Windows would bring half of X11 with them.
+    modules = [file for file in (stdlib / "lib-dynload").glob("*.so") if "tkinter" not in file.name]
     found = _needed([interpreter, *modules])
     known = _system_libraries()
     found |= {known[name] for name in _FOR_WHEELS if name in known}
