@@ -161,7 +161,7 @@ def test_a_start_that_fails_quotes_the_component(tmp_path: Path, monkeypatch: py
     broken.chmod(0o755)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     with (
-        pytest.raises(FailedPrecondition, match="(?s)etcd did not come up.*disk is full"),
+        pytest.raises(FailedPrecondition, match=r"(?s)etcd did not come up.*disk is full"),
         started_or_skipped("control-plane"),
     ):
         pass
