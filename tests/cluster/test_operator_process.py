@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import counting_operator
 import pytest
 
+import counting_operator
 from cluster.audit import Event
 from cluster.running import Cluster
 from clusters import apply, found
