@@ -1,6 +1,7 @@
 """The CRD and the typed model say the same, in both directions."""
 
 import json
+import re
 
 import pytest
 from pydantic import BaseModel
@@ -193,6 +194,12 @@ def test_nothing_unknown_is_kept():
 def test_every_rule_tells_what_to_do():
     rules = [rule for schema in (*IN_CRD.values(), schema_of("spec")) for rule in rules_of(schema)]
     assert not [rule["rule"] for rule in rules if ";" not in rule.get("message", "")]
+
+
+def test_no_name_is_a_truth_value_to_kubectl():
+    # Its YAML is that of 2005, which takes a plain `n` for false.
+    lines = CRD_FILE.read_text().splitlines()
+    assert not [line for line in lines if re.match(r"\s*(y|n|yes|no|on|off):", line, re.IGNORECASE)]
 
 
 def test_the_file_is_small():
