@@ -62,6 +62,18 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --group build --group dev \
 	  --constraint requirements/local.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
+	@# What images install: the versions that were tested.
+	$(UV) pip compile --quiet --group build --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/build.txt
+	$(UV) pip compile --quiet pyproject.toml --extra cluster --extra s3 --extra gcs \
+	  --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/operator.txt
+	$(UV) pip compile --quiet pyproject.toml --extra local --extra cluster --extra s3 --extra gcs \
+	  --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/service.txt
+	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra cluster --extra s3 --extra gcs \
+	  --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/gpu.txt
 
 clean: ## Remove the environment and caches; runs stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
