@@ -6,12 +6,12 @@ Pure: from the run, what was frozen when it started, and the weights that are wa
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from selfie.dispatch.services import GRPC_SERVICES
 from selfie.kube.frozen import Frozen
 from selfie.kube.labels import COMPONENT, RUN_UID, WEIGHTS, child_labels, owner_reference
-from selfie.kube.objects import DEPLOYMENT, SERVICE, Object, namespace_of, uid_of
+from selfie.kube.objects import DEPLOYMENT, SERVICE, Kind, Object, namespace_of, uid_of
 from selfie.kube.pods import (
     GRPC_PORT,
     METRICS_PORT,
@@ -35,6 +35,9 @@ WEIGHTS_NOTE: Final = "selfie.dev/weights"
 OWN: Final = (ENGINE, SCORING)
 """Services that a run has of its own; all others are shared."""
 
+Goals: TypeAlias = Mapping[str, Mapping[Kind, Object]]
+"""What shall be there, by service and kind; what is not named shall not."""
+
 _VOLUME, _PLACE = "weights", "/weights"
 _LISTEN: Final = ("--host", "0.0.0.0", "--port", str(GRPC_PORT), "--metrics-port", str(METRICS_PORT))  # noqa: S104
 
@@ -42,6 +45,18 @@ _LISTEN: Final = ("--host", "0.0.0.0", "--port", str(GRPC_PORT), "--metrics-port
 def child_name(service: str, run_uid: str) -> str:
     """Name of the Deployment and of the Service."""
     return engine_name(run_uid) if service == ENGINE else scoring_name(run_uid)
+
+
+def goals_of(owner: Object, spec: RunSpec, frozen: Frozen, wanted: Mapping[str, ServiceWanted]) -> Goals:
+    """The objects of the run's own services among those that are wanted."""
+    return {
+        name: {
+            SERVICE: service_of(owner, spec, wanted[name]),
+            DEPLOYMENT: deployment_of(owner, spec, frozen, wanted[name]),
+        }
+        for name in OWN
+        if name in wanted
+    }
 
 
 def deployment_of(owner: Object, spec: RunSpec, frozen: Frozen, wanted: ServiceWanted) -> Object:

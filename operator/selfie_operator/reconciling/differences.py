@@ -1,10 +1,11 @@
 """From what is there to what is wanted: at most one change of an object at a time. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from selfie.kube.objects import DEPLOYMENT, Kind, Object, controller_uid_of, is_going, labels_of, uid_of
 from selfie.kube.labels import WEIGHTS
+from selfie.kube.objects import DEPLOYMENT, Kind, Object, controller_uid_of, is_going, labels_of, uid_of
 from selfie_operator.reconciling.children import WANTED
 
 
@@ -57,8 +58,8 @@ def change_of(kind: Kind, wanted: Object | None, found: Object | None, owner_uid
 
 
 def _is_as_wanted(kind: Kind, wanted: Object, found: Object) -> bool:
-    marks = [entry["metadata"].get("annotations", {}).get(WANTED) for entry in (wanted, found)]
-    if marks[0] != marks[1] or labels_of(wanted).get(WEIGHTS) != labels_of(found).get(WEIGHTS):
+    ours, theirs = (_notes(entry).get(WANTED) for entry in (wanted, found))
+    if ours != theirs or labels_of(wanted).get(WEIGHTS) != labels_of(found).get(WEIGHTS):
         return False
     # Whom a Service reaches, and what pods are made as, decides whose answers a run takes.
     if kind == DEPLOYMENT:
@@ -79,12 +80,16 @@ def _in_place_of(found: Object, wanted: Object) -> Object:
     merged = {
         **metadata,
         "labels": {**(metadata.get("labels") or {}), **mine["labels"]},
-        "annotations": {**(metadata.get("annotations") or {}), **mine["annotations"]},
+        "annotations": {**_notes(found), **mine["annotations"]},
     }
     # What a server has chosen for an object, such as its address, stays.
     return {**found, "metadata": merged, "spec": {**found["spec"], **wanted["spec"]}}
 
 
-def _template_weights(deployment: Object) -> str | None:
+def _template_weights(deployment: Object) -> object:
     labels = deployment["spec"]["template"].get("metadata", {}).get("labels") or {}
     return labels.get(WEIGHTS)
+
+
+def _notes(found: Object) -> Mapping[str, str]:
+    return found["metadata"].get("annotations") or {}

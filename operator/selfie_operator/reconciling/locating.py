@@ -5,7 +5,7 @@ to files and stores. So a file is only read below the roots that the release nam
 are only put there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, unquote
 
 from selfie.runs.names import run_path
@@ -18,16 +18,8 @@ _FILE = "file://"
 
 
 def located(run: SelfieRun, *, sources_root: str, artifact_roots: Sequence[str]) -> SelfieRun:
-    """The run with absolute sources. Raises `InvalidRun` with every place that it may not use."""
-    found: list[Violation] = []
-    readable = (sources_root, *artifact_roots)
-
-    def relocate(field: str, uri: str) -> str:
-        absolute = uri if "://" in uri else _below(sources_root, uri)
-        found.extend(_unreadable(field, absolute, uri, readable))
-        return absolute
-
-    moved = with_sources(run, relocate)
+    """A run that is to begin, with absolute sources; `InvalidRun` with every place that it may not use."""
+    moved, found = _relocated(run, sources_root, artifact_roots, lambda _: True)
     if run.spec.resume_from is not None:
         found.extend(_outside("spec.resumeFrom", run.spec.resume_from, artifact_roots))
     if run.spec.artifacts.uri is not None:
@@ -46,6 +38,20 @@ def located(run: SelfieRun, *, sources_root: str, artifact_roots: Sequence[str])
     return moved
 
 
+def added_rounds_located(
+    run: SelfieRun, *, begun_with: int, sources_root: str, artifact_roots: Sequence[str]
+) -> SelfieRun:
+    """A run that has begun with so many rounds, with absolute sources in those that were added since.
+
+    What it has begun with was fixed then, and is not looked at again: roots may have changed.
+    """
+    added = [f"spec.rounds[{index}]." for index in range(begun_with, len(run.spec.rounds))]
+    moved, found = _relocated(run, sources_root, artifact_roots, lambda f: f.startswith(tuple(added)))
+    if found:
+        raise InvalidRun(found)
+    return moved
+
+
 def run_uri(run: SelfieRun, *, namespace: str, uid: str, artifacts_root: str) -> str:
     """The run's root in the artifact store."""
     root = (run.spec.artifacts.uri or artifacts_root).rstrip("/")
@@ -58,6 +64,22 @@ def is_below(uri: str, roots: Sequence[str]) -> bool:
     return place is not None and any(
         root is not None and place[: len(root)] == root for root in map(_parts, roots)
     )
+
+
+def _relocated(
+    run: SelfieRun, sources_root: str, artifact_roots: Sequence[str], concerns: Callable[[str], bool]
+) -> tuple[SelfieRun, list[Violation]]:
+    found: list[Violation] = []
+    readable = (sources_root, *artifact_roots)
+
+    def relocate(field: str, uri: str) -> str:
+        if not concerns(field):
+            return uri
+        absolute = uri if "://" in uri else _below(sources_root, uri)
+        found.extend(_unreadable(field, absolute, uri, readable))
+        return absolute
+
+    return with_sources(run, relocate), found
 
 
 def _below(root: str, path: str) -> str:

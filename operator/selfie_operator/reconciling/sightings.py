@@ -22,7 +22,9 @@ _IMAGE_REASONS: Final = frozenset(
         "SignatureValidationFailed",
     }
 )
-_MAKING_REASONS: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_MAKING_REASONS: Final = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
 _LONGEST = 700
 """Characters of what a container said last: the whole of a message fits into a status."""
 
@@ -41,7 +43,9 @@ def sighting(
         return ServiceObserved(ready=False, message=f"{len(pods)} pods are on their way out")
     digests = digests_of(deployment)
     label = weights_label(*(digest for _, digest in sorted(digests.items()))) if digests else ""
-    if any(is_ready(pod) and labels_of(pod).get(WEIGHTS) == label for pod in pods) and _reaches(service, label):
+    if any(is_ready(pod) and labels_of(pod).get(WEIGHTS) == label for pod in pods) and _reaches(
+        service, label
+    ):
         return ServiceObserved(ready=True, digests=digests)
     for reason, message in troubles(deployment, pods):
         return ServiceObserved(ready=False, reason=reason, message=message)

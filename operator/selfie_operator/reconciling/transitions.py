@@ -72,8 +72,10 @@ def _suspension(before: RunStatus, after: RunStatus) -> Iterator[Transition]:
             yield Transition("Normal", now.reason, now.message)
     elif was is not None and was.status == "True" and not after.is_terminal:
         queued = was.reason == reasons.QUEUED
-        yield Transition("Normal", ADMITTED, "its turn has come") if queued else Transition(
-            "Normal", RESUMED, f"goes on at {after.step or 'its first step'}"
+        yield (
+            Transition("Normal", ADMITTED, "its turn has come")
+            if queued
+            else Transition("Normal", RESUMED, f"goes on at {after.step or 'its first step'}")
         )
 
 

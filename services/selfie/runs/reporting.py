@@ -35,9 +35,7 @@ def reported(at: Situation, verdict: Verdict) -> RunStatus:
     return _with_conditions(status, conditions, at.now, keep_messages=not progresses)
 
 
-def told(
-    status: RunStatus, verdict: Verdict, *, generation: int, now: datetime
-) -> RunStatus:
+def told(status: RunStatus, verdict: Verdict, *, generation: int, now: datetime) -> RunStatus:
     """The status with a verdict that no rule came to, because the planner could not be asked.
 
     The run waits for its turn, its specification cannot be carried out, or what must be known of it
