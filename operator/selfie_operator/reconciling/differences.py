@@ -63,7 +63,7 @@ def _is_as_wanted(kind: Kind, wanted: Object, found: Object) -> bool:
         return False
     # Whom a Service reaches, and what pods are made as, decides whose answers a run takes.
     if kind == DEPLOYMENT:
-        return _template_weights(wanted) == _template_weights(found)
+        return bool(_template_weights(wanted) == _template_weights(found))
     return bool(wanted["spec"]["selector"] == found["spec"].get("selector"))
 
 
