@@ -15,6 +15,7 @@ from typing import Any
 from kube_double import Hooks, KubeDouble, Told
 from selfie.artifacts.digests import FileDigest
 from selfie.artifacts.manifests import FileEntry, Manifest, publish, read_published
+from selfie.artifacts.paths import is_internal
 from selfie.artifacts.store import Store
 from selfie.dispatch.calls import StepCall
 from selfie.kube.labels import COMPONENT, RUN_UID, WEIGHTS, child_labels, owner_reference
@@ -32,7 +33,7 @@ from selfie.kube.objects import (
 )
 from selfie.kube.pods import PodSettings
 from selfie.runs.observed import WorkObserved
-from selfie.runs.status import RunStatus
+from selfie.runs.status import RunStatus, derived_reason
 from selfie.runs.steps import ENGINE, GENERATION, SCORING, Step
 from selfie_operator.keys import Key, Reconcile
 from selfie_operator.reconciling.building import assemble
@@ -76,9 +77,11 @@ class MemoryFiles:
             raise FileNotFoundError(path) from error
 
     def replace(self, path: str, data: bytes) -> None:
-        self.hooks.before(f"store {path}")
+        # A probe has another name each time.
+        what = "store probe" if is_internal(path) else f"store {path}"
+        self.hooks.before(what)
         self.data[f"{self.root}/{path}"] = data
-        self.hooks.after(f"store {path}")
+        self.hooks.after(what)
 
     def create(self, path: str, data: bytes) -> None:
         if f"{self.root}/{path}" in self.data:
@@ -305,13 +308,12 @@ class SimulatedRelease:
         return status_of(self.run(key))
 
     async def look(self, key: Key) -> float | None:
-        """One look by the operator, and one by a new one if that is killed."""
+        """One look by the operator; if it is killed, a new one is started."""
         try:
             return await self.reconcile(key)
         except Killed:
-            self.hooks.before = self.hooks.after = lambda what: None
             self.start_operator()
-            return await self.reconcile(key)
+            return 0
 
     async def drive(
         self, *keys: Key, until: Callable[[], bool] | None = None, passes: int = 600
@@ -326,6 +328,12 @@ class SimulatedRelease:
             self.tick()
         standing = {str(key): self.run(key).get("status", {}).get("conditions", [{}])[:1] for key in keys}
         raise AssertionError(f"not there after {passes} passes: {standing}")
+
+    def standing(self) -> str:
+        """How all runs stand, in few words."""
+        found = (status_of(run) for run in self.api.of(SELFIE_RUN))
+        told = [(status.step, status.attempt, derived_reason(status)) for status in found]
+        return f"{told} {sum(self.services.published.values())}"
 
     def is_at_rest(self, key: Key) -> bool:
         return self.status_of(key).is_terminal and self.is_released(key)
@@ -479,3 +487,46 @@ def _groups_of(call: StepCall) -> list[str]:
 def _file(step: Step, group: str, made: str) -> FileEntry:
     digest = hashlib.sha256(f"{made}{group}".encode()).hexdigest()
     return FileEntry(group=group, name="data", path=f"{step.path}/a1/{group}", sha256=digest, bytes=1, rows=1)
+
+
+class Killer:
+    """Kills the operator at the moments that are chosen, or once at every moment.
+
+    A moment is before or after a write, wherever it goes: the API server, the store, a service.
+    ``always`` tells moments apart by the write, and by what the run has published and says of itself.
+    """
+
+    def __init__(self, release: SimulatedRelease, *moments: int, always: bool = False) -> None:
+        self.moments, self.always = set(moments), always
+        self.count = self.kills = 0
+        self._release = release
+        self._passed: set[tuple[str, str]] = set()
+        release.hooks.before = lambda what: self._here(f"before {what}")
+        release.hooks.after = lambda what: self._here(f"after {what}")
+
+    def _here(self, moment: str) -> None:
+        self.count += 1
+        kind = (moment, self._release.standing())
+        is_first = kind not in self._passed
+        self._passed.add(kind)
+        if self.count in self.moments or (self.always and is_first):
+            self.kills += 1
+            raise Killed(moment)
+
+
+def end_state(release: SimulatedRelease, key: Key) -> dict[str, Any]:
+    """All that a run leaves, without times: its status, its files, what is left of it on the cluster."""
+    status = release.status_of(key).model_dump(mode="json")
+    timeless = {name: value for name, value in status.items() if not name.endswith(("_time", "_since"))}
+    for entry in timeless["conditions"]:
+        del entry["last_transition_time"]
+    for name in ("paused_seconds", "stage_paused_seconds"):
+        del timeless[name]
+    uid = uid_of(release.run(key))
+    return {
+        "status": timeless,
+        "files": {path: data for path, data in release.files.items() if path.endswith("manifest.json")},
+        "objects": sorted(name_of(found) for found in release.api.objects.values()),
+        "begun": {name[1:]: count for name, count in release.services.begun.items() if name[0] == uid},
+        "published": {name[1]: count for name, count in release.services.published.items()},
+    }

@@ -6,10 +6,9 @@ once more. A run that was long not looked at is forgotten.
 
 import asyncio
 import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from selfie.artifacts.published import PublishedSteps
 from selfie.artifacts.run_files import identify, write_run, write_status
@@ -17,10 +16,9 @@ from selfie.artifacts.store import Store
 from selfie.dispatch.retention import Retention
 from selfie.errors import FailedPrecondition
 from selfie.kube.frozen import NAME_TAKEN
-from selfie.runs.load import dump_run
 from selfie.runs.observed import ManifestSummary, Observed
 from selfie.runs.spec import RunSpec, SelfieRun
-from selfie.runs.status import RunStatus, object_of_status
+from selfie.runs.status import RunStatus
 
 _REMEMBERED = 2048
 
@@ -36,7 +34,7 @@ class Archive:
     store: Store
     published: PublishedSteps
     retention: Retention
-    _written: dict[str, str] = field(default_factory=dict)
+    _told: str = ""
 
     @classmethod
     def at(cls, store: Store) -> "Archive":
@@ -48,18 +46,15 @@ class Archive:
         return await asyncio.to_thread(self.published.look, spec)
 
     async def begin(self, run: SelfieRun, uid: str) -> None:
-        """Says whose root this is, and what the run is to do, unless that was said before."""
-        if self._is_written("run", dump_run(run)):
-            return
+        """Says whose root this is, and what the run is to do; as often as one likes."""
         await asyncio.to_thread(self._begin, run, uid)
-        self._note("run", dump_run(run))
 
     async def tell(self, status: RunStatus) -> None:
         """Keeps how the run stands for all that read its root, unless it was kept before."""
-        text = json.dumps(object_of_status(status), sort_keys=True)
-        if not self._is_written("status", text):
+        digest = hashlib.sha256(status.model_dump_json().encode()).hexdigest()
+        if digest != self._told:
             await asyncio.to_thread(write_status, self.store, status)
-            self._note("status", text)
+            self._told = digest
 
     async def let_go(self, spec: RunSpec, status: RunStatus, observed: Observed) -> None:
         """Removes the checkpoints that retention lets go."""
@@ -72,12 +67,6 @@ class Archive:
                 NAME_TAKEN, f"{self.store.uri} holds another run, with the UID {found}; rename the run"
             )
         write_run(self.store, run)
-
-    def _is_written(self, what: str, text: str) -> bool:
-        return self._written.get(what) == _digest(text)
-
-    def _note(self, what: str, text: str) -> None:
-        self._written[what] = _digest(text)
 
 
 class Archives:
@@ -116,7 +105,3 @@ class Archives:
         # Two pods that publish the same step must not both succeed.
         store.probe_exclusive_create()
         return store
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -37,7 +37,8 @@ class Observer:
         generation, spec = subject.generation, run.spec
         try:
             archive = await self._archives.of(at.uri)
-            await archive.begin(run, at.uid)
+            if not subject.is_told_of:
+                await archive.begin(run, at.uid)
             manifests = await archive.manifests(spec)
         except (Unavailable, FailedPrecondition) as error:
             store = StoreObserved(ready=False, reason=error.reason, message=str(error))

@@ -60,8 +60,13 @@ class Settling:
         self._api = api
         self._children = children
 
-    async def settle(self, record: Record, goals: Goals) -> dict[str, ServiceObserved]:
-        """Makes what the goals say, and lets go of the rest; returns what can't be made, and why."""
+    async def settle(
+        self, record: Record, goals: Goals, *, keep_addresses: bool = False
+    ) -> dict[str, ServiceObserved]:
+        """Makes what the goals say, and lets go of the rest; returns what can't be made, and why.
+
+        ``keep_addresses``: a Service without pods holds nothing, and may stay for the next ones.
+        """
         refused: dict[str, ServiceObserved] = {}
         for service in OWN:
             found = own_objects(self._children, service, record.subject.uid)
@@ -69,6 +74,8 @@ class Settling:
             # there are others.
             for kind, known in ((SERVICE, found.service), (DEPLOYMENT, found.deployment)):
                 goal = goals.get(service, {}).get(kind)
+                if goal is None and kind == SERVICE and keep_addresses:
+                    continue
                 problem = await self._bring(record, kind, goal, known)
                 if problem is not None:
                     refused[service] = problem

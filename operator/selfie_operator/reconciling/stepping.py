@@ -53,6 +53,11 @@ class Look:
         subject = self.record.subject
         return RunPlace(subject.namespace, subject.uid, self.frozen.run_uri)
 
+    @property
+    def is_halted(self) -> bool:
+        """Whether the run is to hold nothing for now."""
+        return self.run.spec.suspend or self.before is not None
+
     def plan(self, observed: Observed, now: datetime) -> Plan:
         """What happens next. A run that waits for its turn holds no more than a suspended one."""
         if self.before is None:
@@ -110,7 +115,8 @@ class Stepping:
         if decided.services is None:
             return decided
         goals = goals_of(look.record.subject.found, look.run.spec, look.frozen, decided.services)
-        refused = await self._settling.settle(look.record, goals)
+        goes_on = not (look.record.status.is_terminal or look.is_halted)
+        refused = await self._settling.settle(look.record, goals, keep_addresses=goes_on)
         if not refused:
             return decided
         return look.plan(replace(observed, services={**observed.services, **refused}), self._now())
@@ -150,7 +156,7 @@ class Stepping:
         status, wait = look.record.status, decided.requeue_after_s
         if status.is_terminal:
             return LOOK_SOON_S
-        if look.run.spec.suspend or look.before is not None:
+        if look.is_halted:
             if decided.actions or not self._observer.is_rid_of_everything(look.at.uid):
                 return LOOK_SOON_S
             return look_again_s(look.before) if look.before is not None else None

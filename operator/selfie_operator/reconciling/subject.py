@@ -53,6 +53,11 @@ class Subject:
         """Whether a step of it was ever to be started."""
         return self.status.attempt > 0
 
+    @property
+    def is_told_of(self) -> bool:
+        """Whether its status is about this writing of its specification."""
+        return self.has_begun and self.status.observed_generation == self.generation
+
     def asks(self, name: str) -> bool:
         """Whether ``suspend`` or ``cancel`` is asked for, readable or not as the rest may be."""
         spec = self.found.get("spec")
