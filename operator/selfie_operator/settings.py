@@ -72,6 +72,7 @@ class OperatorSettings(ReconcilingSettings):
         """How the API server is asked for everything but the Lease."""
         return ClientSettings(
             access=Access(kubeconfig=self.kubeconfig),
+            agent=f"selfie-operator/{self._host()}",
             per_second=self.api_qps,
             burst=self.api_burst,
             request_s=self.api_seconds,
@@ -82,7 +83,9 @@ class OperatorSettings(ReconcilingSettings):
     def lease_client(self) -> ClientSettings:
         """The same for the Lease: by connections and a limit of its own, so that nothing delays it."""
         return ClientSettings(
-            access=Access(kubeconfig=self.kubeconfig), request_s=self.lease_renew_seconds / 2
+            access=Access(kubeconfig=self.kubeconfig),
+            agent=f"selfie-operator-lease/{self._host()}",
+            request_s=self.lease_renew_seconds / 2,
         )
 
     def lease_place(self) -> str:
@@ -94,4 +97,7 @@ class OperatorSettings(ReconcilingSettings):
 
     def lease_identity(self) -> str:
         """Name of this process in the Lease; the same for no two processes."""
-        return f"{self.identity or os.uname().nodename}_{os.urandom(6).hex()}"
+        return f"{self._host()}_{os.urandom(6).hex()}"
+
+    def _host(self) -> str:
+        return self.identity or os.uname().nodename

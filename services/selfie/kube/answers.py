@@ -64,7 +64,7 @@ def _invalid(asked: Asked, status: Mapping[str, Any], message: str) -> InvalidIn
     causes = (status.get("details") or {}).get("causes") or [{}]
     field = causes[0].get("field") or asked.resource
     problem = causes[0].get("message")
-    return InvalidInput(field, quoted(problem) if problem else message, "mend it and try again")
+    return InvalidInput(field, quoted(problem) if problem else message, f"mend it for `{asked}` to succeed")
 
 
 def names_its_object(body: bytes) -> bool:
