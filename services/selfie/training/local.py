@@ -22,7 +22,8 @@ from selfie.artifacts.store import Store
 from selfie.errors import NotFound, Unavailable
 from selfie.processes.births import Born
 from selfie.processes.spawning import Interpreter, Order, Spawner
-from selfie.training.records import JobRecord, ProcessId, ProgramName
+from selfie.runs.programs import ProgramName
+from selfie.training.records import JobRecord, ProcessId
 
 MODULES: Mapping[ProgramName, str] = {
     "adopt": "selfie.adopt",

@@ -52,6 +52,12 @@ def read_failure(store: Store, attempt_path: str) -> Failure | None:
     return None if found is None else found.error
 
 
+def told(failure: Failure, log: str) -> str:
+    """What people are told: why, and the last lines of the log, where there are any."""
+    message = f"{failure.reason}: {failure.message}"
+    return f"{message}\nLast lines of its log:\n{log}" if log else message
+
+
 def _read(store: Store, path: str, kind: type[_W]) -> _W | None:
     try:
         data = store.read(path)

@@ -14,8 +14,8 @@ from selfie.artifacts.paths import check_path
 from selfie.artifacts.programs import Attempt
 from selfie.artifacts.store import Store
 from selfie.errors import DataCorrupted, InvalidInput, NotFound
+from selfie.runs.programs import ProgramName
 
-ProgramName = Literal["adopt", "prepare", "train", "publish", "rate"]
 RECORD_FILE = "job.json"
 
 
