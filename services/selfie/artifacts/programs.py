@@ -28,6 +28,7 @@ from selfie.artifacts.store import Store, open_store
 from selfie.errors import AlreadyExists, InvalidInput, SelfieError
 
 ERROR_FILE = "error.json"
+PARAMETERS_FILE = "parameters.json"
 
 # What a program does: (store, parameters) -> the manifest that `run_program` publishes.
 Program = Callable[[Store, dict[str, Any]], Manifest]

@@ -80,7 +80,9 @@ class JobController:
             require_same(found, asked)
             job = self._look(store, found)
             stopped = job.lost or job.state == "cancelled"
-            return self._start(store, found) if stopped and found.request_id == request_id else job
+            if not stopped or found.request_id != request_id:
+                return job
+            return self._start(store, found.changed(parameters=asked.parameters))
 
     def get(self, name: str) -> Job:
         """The job of that name; `NotFound` if there is none."""

@@ -20,6 +20,9 @@ LOG_LINES = 20
 LOST = "ProcessLost"
 """Reason of a job whose work is gone without a word; created again, it goes on where it was."""
 
+OPERATIONAL = frozenset({"cacheDir", "checkpointSeconds", "microBatch"})
+"""Parameters that say how a program works and not what comes of it; they act at the next start."""
+
 _DEFAULT_PAGE = 100
 
 
@@ -93,8 +96,11 @@ def with_attempt(parameters: Mapping[str, JsonValue], attempt: Attempt) -> dict[
 
 
 def require_same(found: JobRecord, asked: JobRecord) -> None:
-    """`AlreadyExists`, which names what differs, unless both say the same work."""
-    names = sorted({*found.parameters, *asked.parameters})
+    """`AlreadyExists`, which names what differs, unless both say the same work.
+
+    What may change at any time, because it changes no result, makes no other work of it.
+    """
+    names = sorted({*found.parameters, *asked.parameters} - OPERATIONAL)
     differing = [
         f"parameters_json.{name}"
         for name in names

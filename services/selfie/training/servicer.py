@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -16,8 +16,9 @@ from selfie.rpc.stores import store_opener
 from selfie.runs.programs import ProgramName
 from selfie.training.core import InThreads, JobController
 from selfie.training.job import Job, Jobs
-from selfie.training.local import MODULES, LocalProcesses
+from selfie.training.local import LocalProcesses
 from selfie.training.outcomes import Progress
+from selfie.training.programs import MODULES
 from selfie.training.records import job_name
 from selfie.training.settings import TrainingSettings
 from selfie.v1 import artifacts_pb2, training_pb2, training_pb2_grpc
@@ -150,7 +151,7 @@ def _parameters(text: str) -> dict[str, Any]:
 
 
 def training_service(settings: TrainingSettings, modules: Mapping[ProgramName, str] = MODULES) -> Service:
-    """The controller's service; when it closes, so do the jobs that it started, unless told otherwise."""
+    """The controller's service with jobs as processes, which end with it unless told otherwise."""
     processes = LocalProcesses(
         scratch=settings.state_dir.expanduser(),
         grace_seconds=settings.grace_seconds,
@@ -158,13 +159,19 @@ def training_service(settings: TrainingSettings, modules: Mapping[ProgramName, s
         nursery=Nursery(settings.nursery) if settings.nursery else None,
     )
     controller = JobController(open_store=store_opener(settings.artifact_roots), processes=processes)
-    servicer = TrainingServicer(InThreads(controller), poll_seconds=settings.poll_seconds)
-
-    def register(server: grpc.aio.Server) -> None:
-        training_pb2_grpc.add_TrainingServiceServicer_to_server(servicer, server)
 
     async def close() -> None:
         if not settings.leave_jobs:
             await asyncio.to_thread(controller.close)
+
+    return service_of(InThreads(controller), settings, close)
+
+
+def service_of(jobs: Jobs, settings: TrainingSettings, close: Callable[[], Awaitable[None]]) -> Service:
+    """The service that answers for these jobs; ``close`` ends what they hold."""
+    servicer = TrainingServicer(jobs, poll_seconds=settings.poll_seconds)
+
+    def register(server: grpc.aio.Server) -> None:
+        training_pb2_grpc.add_TrainingServiceServicer_to_server(servicer, server)
 
     return Service(names=(SERVICE_NAME,), register=register, close=close)
