@@ -72,7 +72,7 @@ def _must_be_made_anew(kind: Kind, wanted: Object, found: Object) -> bool:
     if kind == DEPLOYMENT:
         return bool(wanted["spec"]["selector"] != found["spec"].get("selector"))
     headless = [entry["spec"].get("clusterIP") == "None" for entry in (wanted, found)]
-    return headless[0] != headless[1]
+    return bool(headless[0] != headless[1])
 
 
 def _in_place_of(found: Object, wanted: Object) -> Object:

@@ -1,20 +1,25 @@
 """Fixes what a run starts with, once, and finds it again."""
 
 from collections import OrderedDict
+from dataclasses import replace
+from typing import Final
 
-from selfie.errors import AlreadyExists
+from selfie.errors import AlreadyExists, FailedPrecondition
 from selfie.kube.api import Api
 from selfie.kube.frozen import Frozen, config_map_of, frozen_from
 from selfie.kube.objects import CONFIG_MAP
-from selfie.kube.pods import PodSettings
-from selfie.runs.names import frozen_name
+from selfie.kube.pods import PodSettings, begun_with
+from selfie.runs.names import frozen_name, run_path
 from selfie.runs.resolving import resolved
 from selfie.runs.spec import SelfieRun
 from selfie.runs.violations import InvalidRun
-from selfie_operator.reconciling.locating import added_rounds_located, located, run_uri
+from selfie_operator.reconciling.locating import added_rounds_located, is_below, located, run_uri
 from selfie_operator.reconciling.record import Record
 from selfie_operator.reconciling.settings import ReconcilingSettings
 from selfie_operator.reconciling.subject import Subject
+
+OUTSIDE: Final = "OutsideOfRoots"
+"""Reason of a `FailedPrecondition`: the run's artifacts lie where the release may not go."""
 
 _REMEMBERED = 2048
 
@@ -38,7 +43,7 @@ class Freezer:
             found = await self._api.get(CONFIG_MAP, name, namespace=subject.namespace)
             if found is None:
                 return None
-            self._remember(subject.uid, frozen_from(found, subject.uid))
+            self._remember(subject, frozen_from(found, subject.uid))
         self._known.move_to_end(subject.uid)
         return self._known[subject.uid]
 
@@ -55,7 +60,7 @@ class Freezer:
             if found is None:
                 raise
             return found
-        self._remember(subject.uid, frozen_from(made, subject.uid))
+        self._remember(subject, frozen_from(made, subject.uid))
         return self._known[subject.uid]
 
     def frozen_of(self, subject: Subject, run: SelfieRun) -> Frozen:
@@ -95,7 +100,22 @@ class Freezer:
             return frozen.run.model_copy(update={"spec": spec})
         return frozen.of(present)
 
-    def _remember(self, uid: str, frozen: Frozen) -> None:
-        self._known[uid] = frozen
+    def _remember(self, subject: Subject, frozen: Frozen) -> None:
+        place = run_path(subject.namespace, subject.name, subject.uid)
+        roots = self._settings.all_artifact_roots
+        if not frozen.run_uri.endswith(f"/{place}") or not is_below(frozen.run_uri, roots):
+            # It may have been made by anybody who may make ConfigMaps, and names the run as its owner.
+            raise FailedPrecondition(
+                OUTSIDE,
+                f"the run keeps its artifacts at {frozen.run_uri}, which is outside what this release may "
+                f"use ({', '.join(roots)}); add the folder to those that runs may name, or start a new run",
+            )
+        fixed, own = frozen.pods, self._pods
+        pods = PodSettings(
+            engine=begun_with(own.engine, fixed.engine),
+            scoring=begun_with(own.scoring, fixed.scoring),
+            trainer=begun_with(own.trainer, fixed.trainer),
+        )
+        self._known[subject.uid] = replace(frozen, pods=pods)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

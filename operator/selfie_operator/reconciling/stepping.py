@@ -179,8 +179,9 @@ def refusal(action: StartStep, error: errors.SelfieError) -> Acted:
     Who may not ask, and what is in the way, has to be mended outside. An error of no kind that is
     known, such as a service's own mistake, may pass with another attempt. All else is final.
     """
-    may_not = isinstance(error, errors.PermissionDenied | errors.Unauthenticated)
-    if may_not or error.reason in reasons.STALLING:
+    # The run is as it was read, so a request that is out of date is so for more than a moment.
+    unasked = errors.PermissionDenied | errors.Unauthenticated | errors.OutOfDate
+    if isinstance(error, unasked) or error.reason in reasons.STALLING:
         message = f"{action.step.path} cannot be started: {error}"
         return Acted(stalled=Verdict(Outcome.STALLED, error.reason, message))
     return Acted(
