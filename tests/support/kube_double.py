@@ -35,6 +35,8 @@ class Hooks:
 
     before: Callable[[str], None] = lambda what: None
     after: Callable[[str], None] = lambda what: None
+    read: Callable[[str], None] = lambda path: None
+    """Called before every read of a store, which may fail."""
 
 
 class KubeDouble:

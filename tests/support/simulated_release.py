@@ -71,6 +71,7 @@ class MemoryFiles:
         return None
 
     def read(self, path: str) -> bytes:
+        self.hooks.read(path)
         try:
             return self.data[f"{self.root}/{path}"]
         except KeyError as error:

@@ -40,8 +40,12 @@ class Observer:
             if not subject.is_told_of:
                 await archive.begin(run, at.uid)
             manifests = await archive.manifests(spec)
-        except (Unavailable, FailedPrecondition) as error:
-            store = StoreObserved(ready=False, reason=error.reason, message=str(error))
+        except Unavailable as error:
+            return Sight(
+                Observed(store=StoreObserved(False, message=str(error)), generation=generation), None
+            )
+        except FailedPrecondition as error:
+            store = StoreObserved(False, reason=error.reason, message=str(error))
             return Sight(Observed(store=store, generation=generation), None)
         work = await self.work(subject.status, at, manifests)
         observed = Observed(manifests=manifests, work=work, generation=generation)
