@@ -40,12 +40,10 @@ class Observer:
             if not subject.is_told_of:
                 await archive.begin(run, at.uid)
             manifests = await archive.manifests(spec)
-        except Unavailable as error:
-            return Sight(
-                Observed(store=StoreObserved(False, message=str(error)), generation=generation), None
-            )
-        except FailedPrecondition as error:
-            store = StoreObserved(False, reason=error.reason, message=str(error))
+        except (Unavailable, FailedPrecondition) as error:
+            # That it cannot be reached is the one reason that needs no other word.
+            reason = error.reason if isinstance(error, FailedPrecondition) else ""
+            store = StoreObserved(ready=False, reason=reason, message=str(error))
             return Sight(Observed(store=store, generation=generation), None)
         work = await self.work(subject.status, at, manifests)
         observed = Observed(manifests=manifests, work=work, generation=generation)

@@ -6,7 +6,7 @@ from typing import Protocol
 from selfie.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from selfie.kube.api import Api
 from selfie.kube.labels import COMPONENT
-from selfie.kube.objects import DEPLOYMENT, POD, SERVICE, Kind, Object, labels_of, name_of
+from selfie.kube.objects import DEPLOYMENT, POD, SERVICE, Kind, Object, controller_uid_of, labels_of, name_of
 from selfie.runs import reasons
 from selfie.runs.observed import ServiceObserved
 from selfie_operator.reconciling.children import OWN, Goals, child_name
@@ -43,11 +43,12 @@ class OwnObjects:
 
 
 def own_objects(children: Children, service: str, run_uid: str) -> OwnObjects:
-    """What there is of the service."""
+    """What there is of the service; what only carries the run's label is somebody else's."""
     name = child_name(service, run_uid)
 
     def named(kind: Kind) -> Object | None:
-        return next((found for found in children.of_run(kind, run_uid) if name_of(found) == name), None)
+        own = (found for found in children.of_run(kind, run_uid) if controller_uid_of(found) == run_uid)
+        return next((found for found in own if name_of(found) == name), None)
 
     pods = (pod for pod in children.of_run(POD, run_uid) if labels_of(pod).get(COMPONENT) == service)
     return OwnObjects(named(DEPLOYMENT), named(SERVICE), tuple(sorted(pods, key=name_of)))

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -107,10 +108,8 @@ async def test_answers_that_get_lost_are_found_again(run_object, undisturbed, se
     for _ in range(3000):
         if release.is_at_rest(key):
             break
-        try:
+        with suppress(errors.Unavailable):
             await release.look(key)
-        except errors.Unavailable:
-            pass
         release.tick()
     assert as_if_nothing_was(release, key, undisturbed)
 

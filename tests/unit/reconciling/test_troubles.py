@@ -300,7 +300,7 @@ async def test_an_unreachable_store_stalls_the_run_and_lets_alone_what_runs(rele
     release.hooks.read = fail
     for _ in range(3):
         await release.look(key)
-        release.tick(0)
+        release.told.catch_up()
     assert (reason(release, key), is_stalled(release, key)) == ("StoreUnavailable", True)
     assert has_status(release.status_of(key).conditions, "ArtifactStoreReady", "False")
     assert len(release.api.of(DEPLOYMENT)) == 1
