@@ -13,10 +13,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from cluster import fake_pods, pod_statuses
+from cluster import fake_pods, fake_scheduling, pod_statuses
 from cluster.fake_pods import KILLED, FakePod, Program
-from cluster.kubelet_logs import serve_logs
-from cluster.node_api import Gone, NodeApi, Object
+from cluster.kubelet_logs import log_server
+from cluster.node_api import NodeApi, Object
 from cluster.pod_statuses import Exit, Waiting
 from cluster.running import Cluster
 from selfie.errors import NotFound
@@ -129,16 +129,21 @@ class FakeKubelet:
         own = {"certificate": pki / "fake-kubelet.crt", "key": pki / "fake-kubelet.key"}
         host, port = self._cluster.plan.api_address
         api = NodeApi(f"https://{host}:{port}", authority=pki / "ca.crt", **own)
-        logs = await serve_logs(self._log, **own)
-        try:
-            node = pod_statuses.node(self.name, labels=self.labels, port=logs.port)
-            await api.create("/api/v1/nodes", node)
-            self._ready.set_result(None)
-            await self._follow(api)
-        finally:
-            await self._end()
-            await logs.close()
-            await api.close()
+        with log_server(self._log, **own) as log_port:
+            try:
+                await self._register(api, log_port)
+                self._ready.set_result(None)
+                await self._follow(api)
+            finally:
+                await self._end()
+                await api.close()
+
+    async def _register(self, api: NodeApi, port: int) -> None:
+        node = pod_statuses.node(self.name, labels=self.labels, port=port)
+        await api.create("/api/v1/nodes", node)
+        # It may be there from a start before this one, whose logs were served elsewhere.
+        await api.merge(f"/api/v1/nodes/{self.name}", {"metadata": node["metadata"]})
+        await api.merge(f"/api/v1/nodes/{self.name}/status", {"status": node["status"]})
 
     async def _follow(self, api: NodeApi) -> None:
         watching = asyncio.create_task(self._watch(api))
@@ -177,7 +182,7 @@ class FakeKubelet:
         elif node == self.name:
             self._take(uid, found, api)
         elif node is None and uid not in self._waiting and not found["spec"].get("schedulingGates"):
-            self._waiting[uid] = self._spawn(self._bind(found, api))
+            self._waiting[uid] = self._spawn(fake_scheduling.bind(api, found, self.name, self._why_not))
 
     def _take(self, uid: str, found: Object, api: NodeApi) -> None:
         self._waiting.pop(uid, None)
@@ -193,7 +198,7 @@ class FakeKubelet:
 
     def _keeps_waiting(self, found: Object) -> Waiting | None:
         why = self.waits(found)
-        return None if why and why.reason == "Unschedulable" else why
+        return None if why and why.reason == fake_scheduling.UNSCHEDULABLE else why
 
     def _notice_deletion(self, pod: FakePod) -> None:
         if "deletionTimestamp" in pod.object["metadata"]:
@@ -207,29 +212,8 @@ class FakeKubelet:
             if task:
                 task.cancel()
 
-    async def _bind(self, found: Object, api: NodeApi) -> None:
-        metadata = found["metadata"]
-        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-        told: Waiting | None = None
-        with suppress(Gone):
-            while why := self._unschedulable(found):
-                if why != told:
-                    status = pod_statuses.unschedulable(why)
-                    await api.merge(
-                        f"{path}/status", {"metadata": {"uid": metadata["uid"]}, "status": status}
-                    )
-                    told = why
-                await asyncio.sleep(0.1)
-            target = {"apiVersion": "v1", "kind": "Node", "name": self.name}
-            name = {"name": metadata["name"], "uid": metadata["uid"]}
-            await api.create(f"{path}/binding", {"metadata": name, "target": target})
-
-    def _unschedulable(self, found: Object) -> Waiting | None:
-        wanted = found["spec"].get("nodeSelector", {})
-        if any(self.labels.get(key) != value for key, value in wanted.items()):
-            return Waiting("Unschedulable", "0/1 nodes are available: 1 didn't match the node selector.")
-        why = self.waits(found)
-        return why if why and why.reason == "Unschedulable" else None
+    def _why_not(self, found: Object) -> Waiting | None:
+        return fake_scheduling.why_not(found, self.labels, self.waits)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = self._loop.create_task(work)
@@ -245,6 +229,7 @@ class FakeKubelet:
         return f"10.88.{self._addresses // 250 % 250}.{self._addresses % 250 + 1}"
 
     def _log(self, namespace: str, name: str) -> list[str] | None:
-        with suppress(NotFound):
-            return self._find(namespace, name).logs
-        return None
+        # From another thread; a copy, since pods come and go meanwhile.
+        pods = {(pod.namespace, pod.name): pod for pod in list(self._pods.values())}
+        pod = pods.get((namespace, name))
+        return None if pod is None else list(pod.logs)

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from cluster import pod_statuses
 from cluster.node_api import Gone, NodeApi
-from cluster.pod_statuses import Exit, Waiting
+from cluster.pod_statuses import Exit, Starts, Waiting
 
 Object: TypeAlias = dict[str, Any]
 TERMINATED: Final = Exit(143)
@@ -26,7 +26,7 @@ class FakePod:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """SIGTERM: set on deletion and eviction; the program may still take the grace period."""
     deleted: asyncio.Event = field(default_factory=asyncio.Event)
-    restarts: int = 0
+    starts: Starts = field(default_factory=Starts)
     logs: list[str] = field(default_factory=list)
     killed: "asyncio.Future[Exit]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Set by whoever ends the container from outside, without asking the program."""
@@ -71,7 +71,7 @@ class FakePod:
     async def set_ready(self, ready: bool) -> None:
         """Lets the readiness probe succeed or fail; it succeeds from the start otherwise."""
         await self.tell(
-            pod_statuses.running(self.object, address=self.address, restarts=self.restarts, ready=ready)
+            pod_statuses.running(self.object, address=self.address, starts=self.starts, ready=ready)
         )
 
     @property
@@ -117,9 +117,9 @@ async def live(pod: FakePod, program: Program, waits: Callable[[Object], Waiting
         await _wait(pod, waits)
         ended = await _run_to_the_end(pod, program)
         if pod.eviction is not None:
-            told = pod_statuses.evicted(pod.object, ended, restarts=pod.restarts, message=pod.eviction)
+            told = pod_statuses.evicted(pod.object, ended, message=pod.eviction, starts=pod.starts)
         else:
-            told = pod_statuses.finished(pod.object, ended, restarts=pod.restarts)
+            told = pod_statuses.finished(pod.object, ended, starts=pod.starts)
         await pod.tell(told)
         await _vanish_when_deleted(pod)
 
@@ -135,16 +135,16 @@ async def _wait(pod: FakePod, waits: Callable[[Object], Waiting | None]) -> None
 
 async def _run_to_the_end(pod: FakePod, program: Program) -> Exit:
     while not pod.stopping.is_set():
-        running = pod_statuses.running(pod.object, address=pod.address, restarts=pod.restarts)
+        running = pod_statuses.running(pod.object, address=pod.address, starts=pod.starts)
         await pod.tell(running)
         ended = await _run_once(pod, program)
         policy = pod.object["spec"].get("restartPolicy", "Always")
         for_good = policy == "Never" or (policy == "OnFailure" and ended.code == 0)
         if for_good or pod.stopping.is_set():
             return ended
-        pod.restarts += 1
+        pod.starts = Starts(pod.starts.again + 1, ended)
         pod.killed = asyncio.get_running_loop().create_future()
-        await pod.tell(pod_statuses.restarting(pod.object, ended, restarts=pod.restarts))
+        await pod.tell(pod_statuses.restarting(pod.object, pod.starts))
         await asyncio.sleep(_POLL_S)
     return TERMINATED
 

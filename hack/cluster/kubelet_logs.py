@@ -1,41 +1,50 @@
 """The page of a kubelet from which the API server takes containers' logs."""
 
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-
-from aiohttp import web
-
-
-@dataclass(frozen=True)
-class LogServer:
-    """A server on a port of loopback, until it is closed."""
-
-    port: int
-    close: Callable[[], Awaitable[None]]
+from urllib.parse import parse_qs, urlsplit
 
 
-async def serve_logs(
+@contextmanager
+def log_server(
     read: Callable[[str, str], list[str] | None], *, certificate: Path, key: Path
-) -> LogServer:
-    """Serves the lines that ``read(namespace, pod)`` knows; all containers of a pod share them."""
+) -> Iterator[int]:
+    """Serves the lines that ``read(namespace, pod)`` knows, on the port of loopback that it yields.
 
-    async def answer(request: web.Request) -> web.Response:
-        lines = read(request.match_info["namespace"], request.match_info["pod"])
-        if lines is None:
-            raise web.HTTPNotFound(text="there is no such pod on this node")
-        wanted = int(request.query.get("tailLines", len(lines)))
-        kept = lines[len(lines) - wanted :] if wanted < len(lines) else lines
-        return web.Response(text="".join(f"{line}\n" for line in kept))
+    All containers of a pod share them.
+    """
 
-    application = web.Application()
-    application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            kind, namespace, pod, _ = asked.path.strip("/").split("/")
+            lines = read(namespace, pod) if kind == "containerLogs" else None
+            if lines is None:
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            (count,) = parse_qs(asked.query).get("tailLines", [str(len(lines))])
+            kept = lines[max(0, len(lines) - int(count)) :]
+            self.send_response(HTTPStatus.OK)
+            self.end_headers()
+            self.wfile.write("".join(f"{line}\n" for line in kept).encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    port: int = runner.addresses[0][1]
-    return LogServer(port, runner.cleanup)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        # Each handshake in the thread of its own request.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()

@@ -5,8 +5,11 @@ Not Selfie's own client, which is among the things that are tested with this nod
 
 import asyncio
 import json
+import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -31,12 +34,25 @@ class NodeApi:
         context = ssl.create_default_context(cafile=str(authority))
         context.load_cert_chain(certificate, key)
         self._server = server
-        # A watch takes a connection of its own beside these.
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=64))
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        connector = aiohttp.TCPConnector(ssl=context, limit=64, socket_factory=self._socket)
+        self._session = aiohttp.ClientSession(connector=connector)
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._session.close()
+        # A goodbye of TLS may wait for a server that is paused or dead, and would outlast the event loop.
+        while left := [open_one for open_one in self._sockets if open_one.fileno() >= 0]:
+            for open_one in left:
+                with suppress(OSError):
+                    open_one.shutdown(socket.SHUT_RDWR)
+            await asyncio.sleep(0.01)
+
+    def _socket(self, place: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, *_ = place
+        made = socket.socket(family, kind, protocol)
+        self._sockets.add(made)
+        return made
 
     async def get(self, path: str) -> Object:
         """The object or list at ``path``."""

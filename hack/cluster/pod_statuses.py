@@ -21,6 +21,14 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class Starts:
+    """How often containers were started again, and how they ended before that."""
+
+    again: int = 0
+    last: Exit | None = None
+
+
+@dataclass(frozen=True)
 class Waiting:
     """Why a pod does not start: ``Unschedulable`` keeps it off the node, all else its container waiting."""
 
@@ -44,11 +52,11 @@ def waiting(pod: Object, why: Waiting) -> Object:
     return {
         "phase": "Pending",
         "conditions": [_condition("PodScheduled", holds=True), *_readiness(ready=False)],
-        "containerStatuses": _containers(pod, state, ready=False, restarts=0),
+        "containerStatuses": _containers(pod, state, ready=False),
     }
 
 
-def running(pod: Object, *, address: str, restarts: int, ready: bool = True) -> Object:
+def running(pod: Object, *, address: str, starts: Starts = Starts(), ready: bool = True) -> Object:
     """All containers run; those that run first have ended well."""
     moment = now()
     ended = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": moment}}
@@ -61,35 +69,34 @@ def running(pod: Object, *, address: str, restarts: int, ready: bool = True) -> 
         "hostIPs": [{"ip": "127.0.0.1"}],
         "startTime": pod.get("status", {}).get("startTime") or moment,
         "conditions": [_condition("PodScheduled", holds=True), *_readiness(ready=ready)],
-        "initContainerStatuses": _containers(pod, ended, ready=True, restarts=0, of="initContainers"),
-        "containerStatuses": _containers(
-            pod, {"running": {"startedAt": moment}}, ready=ready, restarts=restarts
-        ),
+        "initContainerStatuses": _containers(pod, ended, ready=True, of="initContainers"),
+        "containerStatuses": _containers(pod, {"running": {"startedAt": moment}}, ready=ready, starts=starts),
     }
 
 
-def restarting(pod: Object, ended: Exit, *, restarts: int) -> Object:
-    """Its container has ended and will be started again."""
+def restarting(pod: Object, starts: Starts) -> Object:
+    """Its containers have ended and will be started again."""
     state = {"waiting": {"reason": "CrashLoopBackOff"}}
-    statuses = _containers(pod, state, ready=False, restarts=restarts)
-    for status in statuses:
-        status["lastState"] = _terminated(ended)
-    return {"phase": "Running", "conditions": list(_readiness(ready=False)), "containerStatuses": statuses}
+    return {
+        "phase": "Running",
+        "conditions": list(_readiness(ready=False)),
+        "containerStatuses": _containers(pod, state, ready=False, starts=starts),
+    }
 
 
-def finished(pod: Object, ended: Exit, *, restarts: int) -> Object:
+def finished(pod: Object, ended: Exit, *, starts: Starts = Starts()) -> Object:
     """Its containers have ended for good."""
     return {
         "phase": "Succeeded" if ended.code == 0 else "Failed",
         "conditions": list(_readiness(ready=False)),
-        "containerStatuses": _containers(pod, _terminated(ended), ready=False, restarts=restarts),
+        "containerStatuses": _containers(pod, _terminated(ended), ready=False, starts=starts),
     }
 
 
-def evicted(pod: Object, ended: Exit, *, restarts: int, message: str) -> Object:
+def evicted(pod: Object, ended: Exit, *, message: str, starts: Starts = Starts()) -> Object:
     """Put off the node by its kubelet, which was short of something."""
     why = Waiting("TerminationByKubelet", message)
-    status = finished(pod, ended, restarts=restarts)
+    status = finished(pod, ended, starts=starts)
     status["conditions"].append(_condition("DisruptionTarget", holds=True, why=why))
     return {**status, "phase": "Failed", "reason": "Evicted", "message": message}
 
@@ -116,31 +123,24 @@ def node(name: str, *, labels: dict[str, str], port: int) -> Object:
 
 
 def _terminated(ended: Exit) -> Object:
-    return {
-        "terminated": {
-            "exitCode": ended.code,
-            "reason": ended.said,
-            "finishedAt": now(),
-            "startedAt": None,
-        }
-    }
+    return {"terminated": {"exitCode": ended.code, "reason": ended.said, "finishedAt": now()}}
 
 
 def _containers(
-    pod: Object, state: Object, *, ready: bool, restarts: int, of: str = "containers"
+    pod: Object, state: Object, *, ready: bool, starts: Starts = Starts(), of: str = "containers"
 ) -> list[Object]:
-    # A merge keeps the keys of the state before unless they are taken away by name.
-    cleared = {"waiting": None, "running": None, "terminated": None}
+    # A status replaces the whole list: what is left out is forgotten.
     return [
         {
             "name": container["name"],
             "image": container["image"],
             "imageID": container["image"],
-            "containerID": f"fake://{pod['metadata']['uid']}/{container['name']}/{restarts}",
+            "containerID": f"fake://{pod['metadata']['uid']}/{container['name']}/{starts.again}",
             "ready": ready,
             "started": "running" in state,
-            "restartCount": restarts,
-            "state": {**cleared, **state},
+            "restartCount": starts.again,
+            "state": state,
+            "lastState": _terminated(starts.last) if starts.last else {},
         }
         for container in pod["spec"].get(of, ())
     ]

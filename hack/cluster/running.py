@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from cluster import binaries, control, node_images, pins, thin
 from cluster.audit import Event, events
@@ -98,12 +98,12 @@ def started(level: Level = "control-plane", *, images: Sequence[Path] = ()) -> I
 
     `FailedPrecondition` if this machine cannot run one, with a sentence for each thing that is missing.
     """
-    cluster, owner = _launch(_plan(level, images=images), owned=True)
+    cluster, keeper = _launch(_plan(level, images=images), owned=True)
     try:
         yield cluster
     finally:
         cluster.stop()
-        owner.close()
+        _reap(keeper)
 
 
 def start_detached(level: Level, directory: Path, *, images: Sequence[Path] = ()) -> Cluster:
@@ -112,7 +112,9 @@ def start_detached(level: Level, directory: Path, *, images: Sequence[Path] = ()
         if find(directory):
             raise FailedPrecondition("AlreadyRunning", f"a cluster runs in {directory}; stop it by `down`")
         shutil.rmtree(directory)
-    cluster, _ = _launch(_plan(level, directory=directory, images=images), owned=False)
+    cluster, keeper = _launch(_plan(level, directory=directory, images=images), owned=False)
+    # It goes on without this process, which is to end without a complaint about that.
+    keeper.returncode = 0
     return cluster
 
 
@@ -147,7 +149,7 @@ def _plan(level: Level, *, directory: Path | None = None, images: Sequence[Path]
     )
 
 
-def _launch(plan: Plan, *, owned: bool) -> tuple[Cluster, IO[bytes]]:
+def _launch(plan: Plan, *, owned: bool) -> tuple[Cluster, subprocess.Popen[bytes]]:
     for attempt in range(_STARTS):
         try:
             return _launch_once(plan, owned=owned)
@@ -160,7 +162,7 @@ def _launch(plan: Plan, *, owned: bool) -> tuple[Cluster, IO[bytes]]:
     raise AssertionError
 
 
-def _launch_once(plan: Plan, *, owned: bool) -> tuple[Cluster, IO[bytes]]:
+def _launch_once(plan: Plan, *, owned: bool) -> tuple[Cluster, subprocess.Popen[bytes]]:
     layout = plan.layout
     layout.logs.mkdir(parents=True, exist_ok=True)
     plan.write()
@@ -180,9 +182,15 @@ def _launch_once(plan: Plan, *, owned: bool) -> tuple[Cluster, IO[bytes]]:
     said = json.loads(keeper.stdout.readline() or "{}")
     keeper.stdout.close()
     if "ready" not in said:
-        keeper.wait()
+        _reap(keeper)
         raise FailedPrecondition("ClusterDidNotStart", said.get("error") or _keeper_log(layout))
-    return cluster, keeper.stdin or keeper.stdout
+    return cluster, keeper
+
+
+def _reap(keeper: subprocess.Popen[bytes]) -> None:
+    keeper.wait()
+    if keeper.stdin:
+        keeper.stdin.close()
 
 
 def _environment() -> dict[str, str]:

@@ -153,17 +153,18 @@ def test_a_kill_of_what_a_cluster_hangs_on_leaves_no_process(victim: str) -> Non
         owner.stdout.close()
 
 
-def test_a_start_that_fails_quotes_the_component(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from cluster import running
-
-    with started_or_skipped("control-plane") as cluster:
-        plan = replace(
-            cluster.plan, directory=str(tmp_path), binaries={**cluster.plan.binaries, "etcd": "/bin/false"}
-        )
-        with pytest.raises(FailedPrecondition, match="etcd did not come up"):
-            running._launch(plan, owned=True)
+def test_a_start_that_fails_quotes_the_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "etcd"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "etcd Version: 3.6.0" && exit\necho "disk is full"\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+    with (
+        pytest.raises(FailedPrecondition, match=r"(?s)etcd did not come up.*disk is full"),
+        started_or_skipped("control-plane"),
+    ):
+        pass
 
 
 def _names(cluster: Cluster, namespace: str) -> list[str]:

@@ -20,6 +20,8 @@ from clusters import NodeCluster, apply, found, started_or_skipped
 from selfie.errors import Unavailable
 from waiting import until
 
+SCRATCH = ({"name": "tmp", "emptyDir": {}}, {"name": "tmp", "mountPath": "/tmp"})  # noqa: S108
+
 
 @pytest.fixture
 def node(node_cluster: NodeCluster) -> Cluster:
@@ -39,7 +41,7 @@ def _pod(name: str, namespace: str, *command: str, **spec: Any) -> dict[str, Any
         "name": "main",
         "image": thin.IMAGE,
         "command": ["python", *command],
-        "volumeMounts": [mount, *spec.pop("mounts", ())],
+        "volumeMounts": [mount, SCRATCH[1], *spec.pop("mounts", ())],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -62,7 +64,7 @@ def _pod(name: str, namespace: str, *command: str, **spec: Any) -> dict[str, Any
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],
-            "volumes": [volume, *spec.pop("volumes", ())],
+            "volumes": [volume, SCRATCH[0], *spec.pop("volumes", ())],
             **spec,
         },
     }
@@ -104,15 +106,7 @@ def test_a_service_of_selfie_starts_from_the_thin_image(node: Cluster, environme
 
 def test_torch_and_the_rest_find_their_libraries_in_the_thin_image(node: Cluster, environment: str) -> None:
     program = "import torch, transformers, pyarrow, grpc, ssl, sqlite3; print(torch.ones(2).sum().item())"
-    scratch = {"name": "tmp", "emptyDir": {}}
-    pod = _pod(
-        "torch",
-        environment,
-        "-c",
-        program,
-        volumes=[scratch],
-        mounts=[{"name": "tmp", "mountPath": "/tmp"}],
-    )
+    pod = _pod("torch", environment, "-c", program)
     assert _output(node, pod).splitlines()[-1] == "2.0"
 
 

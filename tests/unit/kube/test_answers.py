@@ -63,6 +63,11 @@ def test_an_invalid_field_is_the_one_that_the_server_names():
     assert (error.field, error.problem) == ("spec.rounds", "too many")
 
 
+def test_a_patch_of_another_object_of_that_name_is_a_conflict():
+    body = status("Invalid", causes=[{"field": "metadata.uid", "message": "field is immutable"}])
+    assert failure_of(ASKED, 422, {}, body).reason == "Conflict"
+
+
 @pytest.mark.parametrize("code", [429, 503])
 def test_the_servers_time_to_come_back_is_kept(code: int):
     error = failure_of(ASKED, code, {"Retry-After": "7"}, b"")
