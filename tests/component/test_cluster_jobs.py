@@ -12,11 +12,9 @@ import pytest
 
 from job_cluster import CONFIG_MAP, JOB, POD, SELFIE_RUN, SERVICE, JobCluster
 from selfie.artifacts.digests import digest_bytes
-from selfie.artifacts.manifests import FileEntry, publish
-from selfie.artifacts.published import PublishedSteps
+from selfie.artifacts.manifests import publish
 from selfie.artifacts.starts import begin
 from selfie.artifacts.store import Store, open_store
-from selfie.artifacts.weights import weights_digest
 from selfie.dispatch import work
 from selfie.errors import (
     AlreadyExists,
@@ -32,7 +30,6 @@ from selfie.kube.objects import Object
 from selfie.rpc.channels import connect
 from selfie.rpc.server import RunningServer
 from selfie.rpc.stores import store_opener
-from selfie.runs.load import run_from_object
 from selfie.runs.steps import Step
 from selfie.training.cluster.authority import Asked
 from selfie.training.cluster.controller import ClusterJobs
@@ -45,9 +42,9 @@ from selfie.training.settings import TrainingSettings
 from training_runs import (
     NAMESPACE,
     NOW,
-    asked_of,
+    asked_from,
     frozen_map,
-    frozen_of,
+    publish_prepared,
     run_uri,
     selfie_run,
     trainer_settings,
@@ -79,22 +76,7 @@ class World:
 
     @property
     def asked(self) -> Asked:
-        run = frozen_of(self.owner, root=self.root).of(run_from_object(self.owner))
-        manifests = PublishedSteps(self.store).look(run.spec)
-        return asked_of(self.owner, run, manifests, root=self.root)
-
-    def prepared(self) -> str:
-        """Publishes the first step; returns the digest of the model that it holds."""
-        files = [self._file("model", "model.safetensors"), self._file("seed", "seed.parquet")]
-        manifest = self.asked.attempt.manifest(writer="w", started_at=NOW, files=files)
-        publish(self.store, manifest)
-        return weights_digest(manifest.group("model"))
-
-    def _file(self, group: str, name: str) -> FileEntry:
-        path = f"prepare/a1/{name}"
-        self.store.write(path, name.encode())
-        found = self.store.digest(path)
-        return FileEntry(group=group, name=name, path=path, sha256=found.sha256, bytes=found.bytes)
+        return asked_from(self.store, self.owner, root=self.root)
 
     @property
     def name(self) -> str:
@@ -206,7 +188,7 @@ async def test_nodes_that_train_together_have_a_service_to_meet_at(tmp_path: Pat
     await world.create()
     # A preparation is the work of one; only a training is shared.
     assert world.cluster.all(SERVICE) == []
-    world.prepared()
+    publish_prepared(world.store, world.asked.attempt)
     world.owner["status"]["step"] = "rounds/00/seed"
     await world.create()
     await world.create()
@@ -218,7 +200,7 @@ async def test_nodes_that_train_together_have_a_service_to_meet_at(tmp_path: Pat
 
 async def test_a_training_reads_what_was_published_before_it(tmp_path: Path) -> None:
     world = World(tmp_path)
-    digest = world.prepared()
+    digest = publish_prepared(world.store, world.asked.attempt)
     world.owner["status"]["step"] = "rounds/00/seed"
     await world.create()
     told = json.loads(world.store.read(f"{world.path}/parameters.json"))

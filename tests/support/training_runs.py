@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from selfie.artifacts.manifests import FileEntry, publish
 from selfie.artifacts.programs import Attempt
+from selfie.artifacts.published import PublishedSteps
+from selfie.artifacts.store import Store
+from selfie.artifacts.weights import weights_digest
 from selfie.kube.frozen import Frozen, config_map_of
 from selfie.kube.objects import Object
 from selfie.kube.pods import ContainerSettings, PodSettings
@@ -119,6 +123,27 @@ def asked_of(
         program=PROGRAM_OF[step.name],
         parameters={**parameters, "attempt": own, "cacheDir": "/wherever"},
     )
+
+
+def asked_from(store: Store, owner: Object, *, root: str) -> Asked:
+    """What the operator asks for, from what it finds in the run's store."""
+    run = frozen_of(owner, root=root).of(run_from_object(owner))
+    return asked_of(owner, run, PublishedSteps(store).look(run.spec), root=root)
+
+
+def publish_prepared(store: Store, attempt: Attempt) -> str:
+    """Publishes the first step, with nothing but what a seed needs; returns the digest of its model."""
+    files = [_file(store, "model", "model.safetensors"), _file(store, "seed", "seed.parquet")]
+    manifest = attempt.manifest(writer="w", started_at=NOW, files=files)
+    publish(store, manifest)
+    return weights_digest(manifest.group("model"))
+
+
+def _file(store: Store, group: str, name: str) -> FileEntry:
+    path = f"prepare/a1/{name}"
+    store.write(path, name.encode())
+    found = store.digest(path)
+    return FileEntry(group=group, name=name, path=path, sha256=found.sha256, bytes=found.bytes)
 
 
 def other_uid() -> str:
