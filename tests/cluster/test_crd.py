@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster.running import Cluster
 
+from cluster.running import Cluster
 from crd_schemas import CRD_FILE, fields_of, schema_of
 from hostile_runs import API, BASE, BREACHES, HOSTILE, LEGAL, Breach, Hostile, with_changes
 from raw_api import Answer, RawApi

@@ -13,7 +13,7 @@ from selfie.runs.names import frozen_name, run_path
 from selfie.runs.resolving import resolved
 from selfie.runs.spec import SelfieRun
 from selfie.runs.violations import InvalidRun
-from selfie_operator.reconciling.locating import added_rounds_located, is_below, located, run_uri
+from selfie_operator.reconciling.locating import is_below, located, require_added_rounds, run_uri
 from selfie_operator.reconciling.record import Record
 from selfie_operator.reconciling.settings import ReconcilingSettings
 from selfie_operator.reconciling.subject import Subject
@@ -71,7 +71,8 @@ class Freezer:
             uid=subject.uid,
             artifacts_root=self._settings.artifacts_root,
         )
-        return Frozen(run.model_copy(update={"spec": resolved(run.spec)}), uri, self._pods)
+        whole = run.model_copy(update={"spec": resolved(run.spec)})
+        return Frozen(whole, uri, self._pods, self._settings.sources_root)
 
     def run_to_begin(self, subject: Subject) -> SelfieRun:
         """The run with absolute sources; raises `InvalidRun` with every mistake, and every wrong place."""
@@ -84,13 +85,13 @@ class Freezer:
 
         Raises `InvalidRun`, unless it is to be suspended or cancelled: that is always understood.
         """
-        settings = self._settings
         try:
-            present = added_rounds_located(
-                subject.run(),
+            present = subject.run()
+            require_added_rounds(
+                present,
                 begun_with=len(frozen.run.spec.rounds),
-                sources_root=settings.sources_root,
-                artifact_roots=settings.all_artifact_roots,
+                sources_root=frozen.sources_root,
+                readable=(self._settings.sources_root, *self._settings.all_artifact_roots),
             )
         except InvalidRun:
             asked = {name: subject.asks(name) for name in ("suspend", "cancel")}

@@ -6,20 +6,19 @@ are only put there.
 """
 
 from collections.abc import Callable, Sequence
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from selfie.runs.names import run_path
-from selfie.runs.relocating import with_sources
+from selfie.runs.relocating import below, with_sources
 from selfie.runs.spec import SelfieRun
 from selfie.runs.violations import InvalidRun, Violation
 
 _SCHEMES = frozenset({"builtin", "file", "gs", "hf", "s3"})
-_FILE = "file://"
 
 
 def located(run: SelfieRun, *, sources_root: str, artifact_roots: Sequence[str]) -> SelfieRun:
     """A run that is to begin, with absolute sources; `InvalidRun` with every place that it may not use."""
-    moved, found = _relocated(run, sources_root, artifact_roots, lambda _: True)
+    moved, found = _relocated(run, sources_root, (sources_root, *artifact_roots), lambda _: True)
     if run.spec.resume_from is not None:
         found.extend(_outside("spec.resumeFrom", run.spec.resume_from, artifact_roots))
     if run.spec.artifacts.uri is not None:
@@ -38,18 +37,18 @@ def located(run: SelfieRun, *, sources_root: str, artifact_roots: Sequence[str])
     return moved
 
 
-def added_rounds_located(
-    run: SelfieRun, *, begun_with: int, sources_root: str, artifact_roots: Sequence[str]
-) -> SelfieRun:
-    """A run that has begun with so many rounds, with absolute sources in those that were added since.
+def require_added_rounds(
+    run: SelfieRun, *, begun_with: int, sources_root: str, readable: Sequence[str]
+) -> None:
+    """Raises `InvalidRun` for places in rounds that were added since the run has begun with so many.
 
-    What it has begun with was fixed then, and is not looked at again: roots may have changed.
+    ``sources_root`` is that of its beginning, ``readable`` what the release may read now. What it has
+    begun with is not looked at again: the release may be another one by now.
     """
-    added = [f"spec.rounds[{index}]." for index in range(begun_with, len(run.spec.rounds))]
-    moved, found = _relocated(run, sources_root, artifact_roots, lambda f: f.startswith(tuple(added)))
+    added = tuple(f"spec.rounds[{index}]." for index in range(begun_with, len(run.spec.rounds)))
+    _, found = _relocated(run, sources_root, readable, lambda field: field.startswith(added))
     if found:
         raise InvalidRun(found)
-    return moved
 
 
 def run_uri(run: SelfieRun, *, namespace: str, uid: str, artifacts_root: str) -> str:
@@ -67,24 +66,18 @@ def is_below(uri: str, roots: Sequence[str]) -> bool:
 
 
 def _relocated(
-    run: SelfieRun, sources_root: str, artifact_roots: Sequence[str], concerns: Callable[[str], bool]
+    run: SelfieRun, sources_root: str, readable: Sequence[str], concerns: Callable[[str], bool]
 ) -> tuple[SelfieRun, list[Violation]]:
     found: list[Violation] = []
-    readable = (sources_root, *artifact_roots)
 
     def relocate(field: str, uri: str) -> str:
         if not concerns(field):
             return uri
-        absolute = uri if "://" in uri else _below(sources_root, uri)
+        absolute = uri if "://" in uri else below(sources_root, uri)
         found.extend(_unreadable(field, absolute, uri, readable))
         return absolute
 
     return with_sources(run, relocate), found
-
-
-def _below(root: str, path: str) -> str:
-    # Written as in a URI, as `Path.as_uri` does for a run on a laptop.
-    return f"{root.rstrip('/')}/{quote(path) if root.startswith(_FILE) else path}"
 
 
 def _unreadable(field: str, absolute: str, given: str, roots: Sequence[str]) -> list[Violation]:

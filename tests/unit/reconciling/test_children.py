@@ -22,7 +22,7 @@ OWNER = {"metadata": {"name": "toy", "namespace": "team", "uid": "the-uid"}}
 
 def goals(run, **weights):
     run = run_from_object(run)
-    frozen = Frozen(run, URI, PODS)
+    frozen = Frozen(run, URI, PODS, "file:///sources")
     wanted = {GENERATION: ServiceWanted(GENERATION)}
     wanted |= {name: ServiceWanted(name, entry) for name, entry in weights.items()}
     return goals_of(OWNER, run.spec, frozen, wanted)

@@ -17,6 +17,7 @@ from selfie.runs.status import derived_message, derived_reason
 from selfie_operator.reconciling.building import assemble
 from simulated_release import NAMESPACE, PODS, SimulatedRelease
 
+SOURCES = "file:///usr/share/selfie/examples"
 OWNER = {"metadata": {"name": "toy", "namespace": NAMESPACE, "uid": "the-uid"}}
 OTHER_PODS = PodSettings.model_validate(
     {
@@ -27,7 +28,7 @@ OTHER_PODS = PodSettings.model_validate(
 
 
 def frozen(run):
-    return Frozen(run_from_object(run), "s3://bucket/runs/team/toy-1", PODS)
+    return Frozen(run_from_object(run), "s3://bucket/runs/team/toy-1", PODS, SOURCES)
 
 
 def test_it_is_read_back_as_it_was_written(run_object):
@@ -45,7 +46,7 @@ def test_one_of_somebody_else_is_not_believed(run_object):
     assert caught.value.reason == "NameTaken"
 
 
-@pytest.mark.parametrize("part", ["run.json", "pods.json", "runUri", "runDigest"])
+@pytest.mark.parametrize("part", ["run.json", "pods.json", "runUri", "sourcesRoot", "runDigest"])
 def test_one_that_was_changed_or_cut_is_not_believed(run_object, part):
     made = config_map_of(frozen(run_object()), OWNER)
     del made["data"][part]
@@ -69,14 +70,14 @@ def test_the_method_stays_and_what_may_change_changes(run_object):
     assert (found.retries, found.suspend, found.gpu) == (9, True, "separate")
 
 
-def test_rounds_that_were_added_are_taken_as_they_are(run_object):
+def test_rounds_that_were_added_are_taken_with_their_sources_where_the_others_were(run_object):
     first = run_object()["spec"]["rounds"]
     more = [*copy.deepcopy(first), {"prompts": {"dataset": "more.jsonl"}}]
     more[0]["prompts"]["count"] = 5
     found = frozen(run_object()).of(run_from_object(run_object(rounds=more))).spec
     assert len(found.rounds) == 4
     assert found.rounds[0].prompts.count == 8
-    assert found.rounds[3].prompts.dataset == "more.jsonl"
+    assert found.rounds[3].prompts.dataset == f"{SOURCES}/more.jsonl"
 
 
 async def test_everything_is_written_out_before_the_first_step(release, run_object):
@@ -160,7 +161,7 @@ def forged(release, key, **changes):
         }
     )
     uri = changes.get("uri", "s3://bucket/runs/team/other-00000")
-    release.api.put(CONFIG_MAP, config_map_of(Frozen(run_from_object(run), uri, pods), run))
+    release.api.put(CONFIG_MAP, config_map_of(Frozen(run_from_object(run), uri, pods, SOURCES), run))
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/runs/team/other-00000", "s3://elsewhere/team/toy-00000"])

@@ -4,7 +4,7 @@ import pytest
 
 from selfie.runs.load import run_from_object
 from selfie.runs.violations import InvalidRun
-from selfie_operator.reconciling.locating import added_rounds_located, is_below, located, run_uri
+from selfie_operator.reconciling.locating import is_below, located, require_added_rounds, run_uri
 
 SOURCES = "file:///usr/share/selfie/examples"
 ROOTS = ("s3://bucket/runs", "file:///artifacts")
@@ -112,13 +112,15 @@ def test_without_a_place_of_its_own_the_run_lies_below_the_releases_root(run_obj
 
 
 def test_of_a_run_that_has_begun_only_added_rounds_are_looked_at(run_object):
+    roots = {"sources_root": SOURCES, "readable": (SOURCES, *ROOTS)}
     run = run_from_object(run_object(model={"uri": "file:///was/allowed/once"}))
-    found = added_rounds_located(run, begun_with=2, sources_root=SOURCES, artifact_roots=ROOTS)
-    assert found.spec.rounds[2].prompts.dataset == f"{SOURCES}/prompts.jsonl"
-    assert found.spec.model.uri == "file:///was/allowed/once"
+    require_added_rounds(run, begun_with=2, **roots)
     bad = run_from_object(run_object(rounds=[{"prompts": {"dataset": name}} for name in ("a", "../b")]))
+    require_added_rounds(bad, begun_with=2, **roots)
     with pytest.raises(InvalidRun, match=r"spec\.rounds\[1\]"):
-        added_rounds_located(bad, begun_with=1, sources_root=SOURCES, artifact_roots=ROOTS)
+        require_added_rounds(bad, begun_with=1, **roots)
+    with pytest.raises(InvalidRun, match=r"spec\.rounds\[2\]"):
+        require_added_rounds(run, begun_with=2, sources_root="file:///etc", readable=(SOURCES, *ROOTS))
 
 
 def test_a_root_is_below_itself_and_nothing_is_below_a_place_that_cannot_be_told():

@@ -143,11 +143,7 @@ def _own(owner: Object) -> list[Object]:
 
 def _differing_method(fixed: SelfieRun, present: SelfieRun) -> str | None:
     """The first field of the method that is another one now; rounds may have been added at the end."""
-    places: dict[str, str] = {}
-    with_sources(fixed, places.setdefault)
-    # Where relative sources lie was decided at the start: only their ends can be compared.
-    moved = with_sources(present, lambda field, uri: _place_of(uri, places.get(field, "")))
-    before, now = resolved(fixed.spec), resolved(moved.spec)
+    before, now = resolved(fixed.spec), resolved(_placed_as(fixed, present).spec)
     rounds = len(before.rounds)
     if now.rounds[:rounds] != before.rounds:
         return "rounds"
@@ -155,6 +151,19 @@ def _differing_method(fixed: SelfieRun, present: SelfieRun) -> str | None:
     return next((name for name in names if getattr(now, name) != getattr(before, name)), None)
 
 
-def _place_of(uri: str, fixed: str) -> str:
-    relative = "://" not in uri
-    return fixed if relative and fixed.endswith((f"/{uri}", f"/{quote(uri)}")) else uri
+def _placed_as(fixed: SelfieRun, present: SelfieRun) -> SelfieRun:
+    """The run with its relative sources where they were placed at the start: all below one folder."""
+    places: dict[str, str] = {}
+    with_sources(fixed, places.setdefault)
+    folders: set[str] = set()
+
+    def place(field: str, uri: str) -> str:
+        found = places.get(field, "")
+        for written in (uri, quote(uri)):
+            folder = found.removesuffix(f"/{written}")
+            if "://" not in uri and "://" in folder and folder != found and folders <= {folder}:
+                folders.add(folder)
+                return found
+        return uri
+
+    return with_sources(present, place)

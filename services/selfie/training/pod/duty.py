@@ -1,12 +1,12 @@
 """What a pod is there for."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from selfie.artifacts.programs import PARAMETERS_FILE
 from selfie.runs.programs import ProgramName
-from selfie.training.programs import MODULES
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Duty:
         """Where the parameters lie under the run's root."""
         return f"{self.path}/{PARAMETERS_FILE}"
 
-    def command(self, parameters: Path, *, node: int) -> list[str]:
+    def command(self, parameters: Path, *, node: int, modules: Mapping[ProgramName, str]) -> list[str]:
         """The program's command line, on this node of those that work together."""
-        module, told = MODULES[self.program], ("--parameters", str(parameters))
+        module, told = modules[self.program], ("--parameters", str(parameters))
         if self.nodes * self.ranks == 1:
             return [sys.executable, "-m", module, *told]
         together = {

@@ -20,10 +20,12 @@ from selfie.artifacts.programs import ERROR_FILE, new_writer
 from selfie.artifacts.starts import POD_UID, begin, later_attempt, start_uid
 from selfie.artifacts.store import Store
 from selfie.errors import DataCorrupted
+from selfie.runs.programs import ProgramName
 from selfie.training.logs import log_file
 from selfie.training.pod.duty import Duty
 from selfie.training.pod.supervision import supervised
 from selfie.training.pod.tails import Tail
+from selfie.training.programs import MODULES
 
 INDEX = "JOB_COMPLETION_INDEX"
 """Variable in which Kubernetes tells a pod of an indexed Job its number."""
@@ -58,7 +60,7 @@ class Pod:
         return int(self.environment.get(INDEX, "0"))
 
 
-def serve(store: Store, duty: Duty, pod: Pod) -> int:
+def serve(store: Store, duty: Duty, pod: Pod, modules: Mapping[ProgramName, str] = MODULES) -> int:
     """Runs the program and returns its exit status, or why it need not run."""
     if read_manifest(store, duty.step) is not None:
         return Exit.DONE
@@ -75,9 +77,8 @@ def serve(store: Store, duty: Duty, pod: Pod) -> int:
         store.delete(f"{duty.path}/{ERROR_FILE}")
     tail = Tail(store, f"{duty.path}/{log_file(pod.node)}", f"start {start.number} on {start.host}")
     environment = {**pod.environment, **_threads(pod, duty), POD_UID: uid}
-    return supervised(
-        duty.command(parameters, node=pod.node), environment, tail, upload_every_s=pod.upload_every_s
-    )
+    command = duty.command(parameters, node=pod.node, modules=modules)
+    return supervised(command, environment, tail, upload_every_s=pod.upload_every_s)
 
 
 def _parameters(store: Store, duty: Duty, directory: Path) -> Path:

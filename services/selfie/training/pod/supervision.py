@@ -1,12 +1,13 @@
 """One child process: its output is passed on and kept, a request to stop reaches it, its end is told."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 from selfie.artifacts.exits import Exit
 from selfie.training.pod.tails import Tail
@@ -31,7 +32,7 @@ def supervised(
     """Runs the command to its end and returns its exit status, by a shell's rule where a signal ended it."""
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environment))
     with _handling(lambda *_: child.terminate()):
-        reader = threading.Thread(target=_pass_on, args=(child, tail), daemon=True)
+        reader = threading.Thread(target=_pass_on, args=(child.stdout, tail), daemon=True)
         reader.start()
         while True:
             try:
@@ -45,12 +46,12 @@ def supervised(
     return status if status >= 0 else 128 - status
 
 
-def _pass_on(child: "subprocess.Popen[bytes]", tail: Tail) -> None:
-    output = child.stdout
-    while output is not None and (data := output.read1(65536)):  # type: ignore[attr-defined]
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        tail.write(data)
+def _pass_on(output: IO[bytes], tail: Tail) -> None:
+    with output:
+        while data := os.read(output.fileno(), 65536):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            tail.write(data)
 
 
 @contextmanager
