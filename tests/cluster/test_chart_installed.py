@@ -107,6 +107,7 @@ ALLOWED = [
     ("operator", "coordination.k8s.io", "leases", "update"),
     ("operator", "events.k8s.io", "events", "create"),
     ("training", "selfie.dev", "selfieruns", "get"),
+    ("training", "", "configmaps", "get"),
     ("training", "batch", "jobs", "create"),
     ("training", "", "pods/log", "get"),
 ]
@@ -129,6 +130,7 @@ FORBIDDEN = [
     ),
     ("operator", "batch", "jobs", "create"),
     ("operator", "", "configmaps", "update"),
+    ("training", "", "configmaps", "create"),
     ("training", "apps", "deployments", "create"),
     ("training", "selfie.dev", "selfieruns/status", "update"),
     ("training", "batch", "jobs", "update"),

@@ -4,9 +4,16 @@ import itertools
 from typing import Any
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from charts import CHART, VALUES, Helm, Refused, Rendered, found_helm
+from selfie.engine.settings import EngineSettings
+from selfie.generation.settings import GenerationSettings
 from selfie.kube.pods import PodSettings
+from selfie.rpc.settings import ServerSettings
+from selfie.scoring.settings import ScoringSettings
+from selfie.training.settings import TrainingSettings
+from selfie_operator.settings import OperatorSettings
 
 EACH = pytest.mark.parametrize("values", VALUES)
 SERVERS = ("filtering", "generation", "training")
@@ -144,6 +151,44 @@ def test_the_operator_calls_services_that_there_are(rendered: Rendered) -> None:
         name for name, entry in rendered.of("Service").items() if entry["spec"]["clusterIP"] == "None"
     ]
     assert called <= {f"dns:///{name}.team.svc:50051" for name in headless}
+
+
+PROCESSES: dict[str, type[BaseSettings]] = {
+    "operator": OperatorSettings,
+    "generation": GenerationSettings,
+    "filtering": ServerSettings,
+    "training": TrainingSettings,
+}
+
+
+@EACH
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_process_understands_all_that_it_is_told(
+    rendered: Rendered, process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [deployment] = [name for name in rendered.of("Deployment") if name.endswith(f"-{process}")]
+    told = {
+        name: text for name, text in rendered.environment(deployment).items() if name.startswith("SELFIE_")
+    }
+    settings = PROCESSES[process]
+    assert {name.removeprefix("SELFIE_").lower() for name in told} <= set(settings.model_fields)
+    for name, text in told.items():
+        monkeypatch.setenv(name, text)
+    assert settings().model_fields_set == {name.removeprefix("SELFIE_").lower() for name in told}
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [("engine", EngineSettings), ("scoring", ScoringSettings)],
+    ids=["engine", "scoring"],
+)
+def test_a_server_of_a_run_understands_all_that_it_is_told(
+    everything: Rendered, part: str, settings: type[BaseSettings]
+) -> None:
+    told = {entry["name"] for entry in everything.run_pods()[part]["env"]}
+    ours = {name.removeprefix("SELFIE_").lower() for name in told if name.startswith("SELFIE_")}
+    assert "callers" in ours
+    assert ours <= set(settings.model_fields)
 
 
 def test_a_token_for_calls_is_mounted_where_calls_are_made_and_nowhere_else(everything: Rendered) -> None:
