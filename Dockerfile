@@ -3,10 +3,10 @@
 #   service    every service and program, on processors; carries the examples
 #   gpu        scoring and trainer on accelerators, and the embedded engine there
 #
-#   docker build --target operator --build-arg BASE=python:3.13-slim-bookworm@sha256:… .
+#   docker build --target operator --build-arg BASE=python:3.11-slim-bookworm@sha256:… .
 #
 # A published image names its base by digest. Any base does that has python3 with venv, 3.11 or newer.
-ARG BASE=python:3.13-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS tools
 WORKDIR /src
