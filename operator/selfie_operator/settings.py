@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from selfie.kube.client import ClientSettings
 from selfie.kube.transport import Access
+from selfie_operator.reconciling.settings import ReconcilingSettings
 
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(ReconcilingSettings):
     """What one operator process watches, how it takes turns with others, and how it asks."""
 
     model_config = SettingsConfigDict(
