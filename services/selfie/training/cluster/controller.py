@@ -105,11 +105,9 @@ class ClusterJobs:
     async def let_go(self, found: Object, name: str) -> bool:
         """Deletes a Job that has ended, if the store says how it did; False if that is not known yet."""
         job = await self.get(name)
-        return (
-            job.ended
-            and not (job.state == "succeeded" and job.published is None)
-            and (await self._delete(found))
-        )
+        if not job.ended or (job.state == "succeeded" and job.published is None):
+            return False
+        return await self._delete(found)
 
     def _recorded(self, store: Store, asked: Asked, granted: Granted) -> JobRecord:
         """The attempt's record, made if there is none."""
