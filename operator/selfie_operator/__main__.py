@@ -3,7 +3,7 @@
 from pydantic_settings import CliApp
 
 from selfie_operator.process import run
-from selfie_operator.reconciling import build  # type: ignore[import-untyped]
+from selfie_operator.reconciling import build
 from selfie_operator.settings import OperatorSettings
 
 

@@ -52,10 +52,10 @@ async def serve_probes(host: str, port: int, vitals: Callable[[], Vitals]) -> As
     application.router.add_get("/healthz", told(ailments))
     application.router.add_get("/readyz", told(obstacles))
     application.router.add_get("/metrics", _metrics)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, shutdown_timeout=1)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         yield runner.addresses[0][1]
     finally:

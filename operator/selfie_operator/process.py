@@ -55,7 +55,7 @@ async def operate(
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended.set)
     async with AsyncExitStack() as stack:
-        reached = _Reached()
+        reached = Contact()
         lease_api = await stack.enter_async_context(connect(settings.lease_client, on_answer=reached.count))
         election = Election(lease_api, _terms(settings))
         api = await stack.enter_async_context(
@@ -69,17 +69,19 @@ async def operate(
         return await operator.run(build, ended)
 
 
-class _Reached:
-    """When the API server last answered; counts its answers on the way."""
+class Contact:
+    """When the API server last answered anything; counts the answers on the way."""
 
     def __init__(self) -> None:
         self._at = asyncio.get_running_loop().time()
 
     @property
     def age_s(self) -> float:
+        """Seconds since then."""
         return asyncio.get_running_loop().time() - self._at
 
     def count(self, verb: str, resource: str, code: str) -> None:
+        """Called with each request's end."""
         count_request(verb, resource, code)
         if code != "error":
             self._at = asyncio.get_running_loop().time()
@@ -93,7 +95,7 @@ class Operator:
         settings: OperatorSettings,
         api: Api,
         election: Election,
-        reached: _Reached,
+        reached: Contact,
         when_lost: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -125,7 +127,13 @@ class Operator:
         """The whole life; a part that raises ends it with that error."""
         QUEUE_DEPTH.set_function(lambda: self._queue.depth)
         QUEUE_OLDEST.set_function(lambda: self._queue.oldest_s)
-        reconcile = build(self._settings, self._api, self._caches, self._recorder)
+        built = build(self._settings, self._api, self._caches, self._recorder)
+
+        async def reconcile(key: Key) -> float | None:
+            # A process that was stopped for a while may wake up here, led by another by now.
+            self._election.check()
+            return await built(key)
+
         watches = [reflector.run() for reflector in self._reflectors]
         parts = [*watches, self._recorder.run(), self._heartbeat.run()]
         async with asyncio.TaskGroup() as group:

@@ -29,6 +29,7 @@ Hint = Callable[[Key, bool], None]
 """Called with a run to look at, and whether a person may be waiting for it."""
 
 _SHORT_WATCH_S = 1.0
+_QUICK_EXPIRY_S = 5.0
 _FAILURES_BEFORE_LIST = 2
 
 
@@ -50,6 +51,7 @@ class Reflector:
         self._cache = cache
         self._watching = watching
         self._hint = hint
+        # Of watches in a row, which lists do not mend.
         self._failures = 0
         self._heard_at = asyncio.get_running_loop().time()
 
@@ -65,12 +67,15 @@ class Reflector:
 
     async def run(self) -> None:
         """Lists, watches, and lists again every ``relist_s``; never returns."""
+        failures = 0
         while True:
             try:
                 version = await self._list()
             except SelfieError as error:
-                await self._wait("list", error)
+                failures += 1
+                await asyncio.sleep(self._wait_s("list", error, failures))
                 continue
+            failures = 0
             try:
                 # Told apart by chance, so that not all kinds are listed at the same moment.
                 async with asyncio.timeout(self._watching.relist_s * random.uniform(0.9, 1.1)):
@@ -92,19 +97,24 @@ class Reflector:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
+            wait_s, expired = _SHORT_WATCH_S, False
             try:
                 async for change in self._changes(version):
                     version = version_of(change.object)
+                    self._failures = 0
                     self._heard()
                     self._take(change)
             except SelfieError as error:
                 expired = isinstance(error, FailedPrecondition) and error.reason == EXPIRED
-                await self._wait("expired" if expired else "watch", error)
-                if expired or self._failures >= _FAILURES_BEFORE_LIST:
-                    return
-                continue
-            if loop.time() - began < _SHORT_WATCH_S:
-                await asyncio.sleep(_SHORT_WATCH_S)
+                if expired and loop.time() - began > _QUICK_EXPIRY_S:
+                    # Old age is no failure, and a list mends it at once.
+                    self._failures = 0
+                self._failures += 1
+                wait_s = self._wait_s("expired" if expired else "watch", error, self._failures)
+            # A watch that lasted, or was silent for long, has been waited for already.
+            await asyncio.sleep(max(wait_s - (loop.time() - began), 0))
+            if expired or self._failures >= _FAILURES_BEFORE_LIST:
+                return
 
     def _changes(self, version: str) -> AsyncIterator[Change]:
         return self._api.watch(
@@ -126,18 +136,14 @@ class Reflector:
             self._hint(key, self._cache.kind == SELFIE_RUN and _is_wish(update))
 
     def _heard(self) -> None:
-        self._failures = 0
         self._heard_at = asyncio.get_running_loop().time()
         WATCH_LAST_EVENT.labels(self.resource).set(time.time())
 
-    async def _wait(self, what: str, error: SelfieError) -> None:
-        self._failures += 1
-        wait = self._watching.backoff.seconds(self._failures, error)
+    def _wait_s(self, what: str, error: SelfieError, failures: int) -> float:
+        wait = self._watching.backoff.seconds(failures, error)
         WATCH_RESTARTS.labels(self.resource, what).inc()
-        log.warning(
-            "watch failed", resource=self.resource, what=what, error=str(error), again_in_s=round(wait, 1)
-        )
-        await asyncio.sleep(wait)
+        log.warning("watch failed", resource=self.resource, what=what, error=str(error), failures=failures)
+        return wait
 
 
 def _is_wish(update: Update) -> bool:

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from selfie.kube.client import ClientSettings
 from selfie.kube.transport import Access
+from selfie_operator.reconciling.settings import ReconcilingSettings
 
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(ReconcilingSettings):
     """What one operator process watches, how it takes turns with others, and how it asks."""
 
     model_config = SettingsConfigDict(
@@ -71,6 +72,7 @@ class OperatorSettings(BaseSettings):
         """How the API server is asked for everything but the Lease."""
         return ClientSettings(
             access=Access(kubeconfig=self.kubeconfig),
+            agent=f"selfie-operator/{self._host()}",
             per_second=self.api_qps,
             burst=self.api_burst,
             request_s=self.api_seconds,
@@ -81,7 +83,9 @@ class OperatorSettings(BaseSettings):
     def lease_client(self) -> ClientSettings:
         """The same for the Lease: by connections and a limit of its own, so that nothing delays it."""
         return ClientSettings(
-            access=Access(kubeconfig=self.kubeconfig), request_s=self.lease_renew_seconds / 2
+            access=Access(kubeconfig=self.kubeconfig),
+            agent=f"selfie-operator-lease/{self._host()}",
+            request_s=self.lease_renew_seconds / 2,
         )
 
     def lease_place(self) -> str:
@@ -93,4 +97,7 @@ class OperatorSettings(BaseSettings):
 
     def lease_identity(self) -> str:
         """Name of this process in the Lease; the same for no two processes."""
-        return f"{self.identity or os.uname().nodename}_{os.urandom(6).hex()}"
+        return f"{self._host()}_{os.urandom(6).hex()}"
+
+    def _host(self) -> str:
+        return self.identity or os.uname().nodename

@@ -85,7 +85,7 @@ def frozen_of(owner: Object, *, root: str = ROOT, pods: PodSettings | None = Non
     run = run_from_object(owner)
     absolute = with_sources(run, lambda _, uri: uri if "://" in uri else f"{SOURCES}/{uri}")
     whole = absolute.model_copy(update={"spec": resolved(absolute.spec)})
-    return Frozen(whole, run_uri(owner, root), pods or pod_settings())
+    return Frozen(whole, run_uri(owner, root), pods or pod_settings(), SOURCES)
 
 
 def frozen_map(owner: Object, **changes: Any) -> Object:

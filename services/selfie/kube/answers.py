@@ -60,11 +60,14 @@ def _refused(code: int, reason: str, message: str) -> SelfieError:
             return FailedPrecondition(reason or f"Http{code}", message)
 
 
-def _invalid(asked: Asked, status: Mapping[str, Any], message: str) -> InvalidInput:
+def _invalid(asked: Asked, status: Mapping[str, Any], message: str) -> SelfieError:
     causes = (status.get("details") or {}).get("causes") or [{}]
     field = causes[0].get("field") or asked.resource
     problem = causes[0].get("message")
-    return InvalidInput(field, quoted(problem) if problem else message, "mend it and try again")
+    if field == "metadata.uid":
+        # A patch for another object of that name: to the server an attempt to change its uid.
+        return FailedPrecondition(CONFLICT, message)
+    return InvalidInput(field, quoted(problem) if problem else message, f"mend it for `{asked}` to succeed")
 
 
 def names_its_object(body: bytes) -> bool:

@@ -35,6 +35,7 @@ class ClientSettings:
     """
 
     access: Access = field(default_factory=Access)
+    agent: str = "selfie"
     per_second: float = 20
     burst: int = 40
     request_s: float = 30
@@ -61,6 +62,7 @@ async def connect(
     """
     opened = open_transport(
         settings.access,
+        agent=settings.agent,
         before_write=before_write,
         request_s=settings.request_s,
         silence_s=settings.silence_s,

@@ -8,7 +8,7 @@ from selfie.kube.requests import Asked
 LONGEST_TAIL = 256 * 1024
 """Bytes that are kept of a log: a progress bar may be one line of many megabytes."""
 
-_NOTHING_YET = ("is waiting to start", "previous terminated container")
+_NOTHING_YET = ("is waiting to start", "previous terminated container", "does not have a host assigned")
 
 
 async def log_tail(asked: Asked, answer: aiohttp.ClientResponse) -> str:

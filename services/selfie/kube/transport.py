@@ -5,9 +5,12 @@ into a tree of Python objects and back.
 """
 
 import asyncio
+import contextlib
+import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +41,15 @@ _CONNECT_S = 5.0
 class Access:
     """How to reach the API server: by ``kubeconfig``, else as a pod, by its service account.
 
-    The token file is read again every minute, because the kubelet replaces it before it expires.
+    The token file is read again every ``token_s`` seconds, because the kubelet replaces it before it
+    expires. ``environ`` says where a pod finds the API server.
     """
 
     kubeconfig: Path | None = None
     token_file: str = SERVICE_TOKEN_FILENAME
     ca_file: str = SERVICE_CERT_FILENAME
+    token_s: float = 60
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
 class Transport:
@@ -124,11 +130,14 @@ class _CheckedConnector(aiohttp.TCPConnector):
 
 @asynccontextmanager
 async def open_transport(
-    access: Access, *, before_write: Check, request_s: float, silence_s: float
+    access: Access, *, agent: str, before_write: Check, request_s: float, silence_s: float
 ) -> AsyncIterator[Transport]:
-    """A transport that calls ``before_write`` right before each request that may change something."""
+    """A transport that calls ``before_write`` right before each request that may change something.
+
+    ``agent`` is what the API server's audit log calls this process.
+    """
     client = ApiClient(await _configuration(access))
-    client.user_agent = "selfie"
+    client.user_agent = agent
     # The official client makes its session on the first request, from these settings.
     connector = _CheckedConnector(before_write, ssl=client.rest_client.ssl_context)
     client.configuration.client_session_kwargs = {"connector": connector}
@@ -150,7 +159,33 @@ async def _configuration(access: Access) -> Configuration:
                 persist_config=False,
             )
         else:
-            InClusterConfigLoader(access.token_file, access.ca_file).load_and_set(configuration)
+            loader = InClusterConfigLoader(access.token_file, access.ca_file, False, access.environ)
+            loader.load_and_set(configuration)
+            token = _TokenFile(access)
+            token(configuration)
+            configuration.refresh_api_key_hook = token
     except (ConfigException, OSError) as error:
         raise FailedPrecondition("NoClusterAccess", f"no way to the API server: {error}") from error
     return configuration
+
+
+class _TokenFile:
+    """The pod's token as it is by now; called before each request.
+
+    The official loader has the same by the wall clock, fails where the file cannot be read for a
+    moment, and sends a line's end along.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._path = Path(access.token_file)
+        self._every_s = access.token_s
+        self._read_at = float("-inf")
+
+    def __call__(self, configuration: Configuration) -> None:
+        if time.monotonic() - self._read_at < self._every_s:
+            return
+        with contextlib.suppress(OSError):
+            token = self._path.read_text().strip()
+            self._read_at = time.monotonic()
+            if token:
+                configuration.api_key["BearerToken"] = f"Bearer {token}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import TypeAlias
+from urllib.parse import quote
 
 from selfie.runs.spec import RunSpec, SelfieRun
 
@@ -31,6 +32,12 @@ def with_sources(run: SelfieRun, relocate: Relocate) -> SelfieRun:
         moved = prompts.model_copy(update={"dataset": dataset})
         changes["evaluation"] = spec.evaluation.model_copy(update={"prompts": moved})
     return run.model_copy(update={"spec": spec.model_copy(update=changes)})
+
+
+def below(root: str, path: str) -> str:
+    """The place of a relative path below a root, which is a URI."""
+    # Written as in a URI of a file, as it is for a run on a laptop.
+    return f"{root.rstrip('/')}/{quote(path) if root.startswith('file://') else path}"
 
 
 def _models(spec: RunSpec, relocate: Relocate) -> dict[str, object]:

@@ -15,7 +15,6 @@ from selfie.artifacts.programs import Attempt
 from selfie.errors import NotFound, OutOfDate, PermissionDenied
 from selfie.kube.frozen import Frozen
 from selfie.kube.objects import Object, is_going, uid_of
-from selfie.kube.pods import ContainerSettings
 from selfie.runs.evaluations import evaluations_of
 from selfie.runs.lineage import added_rounds, pin, sources_of
 from selfie.runs.load import run_from_object
@@ -116,17 +115,6 @@ def require_equal(asked: Asked, required: Mapping[str, JsonValue]) -> None:
             )
 
 
-def pods_of(own: ContainerSettings, fixed: ContainerSettings) -> ContainerSettings:
-    """Settings of the pods: the release's own, with the image and the size that the run was started with.
-
-    Those stand in a ConfigMap, which others may be able to make. So no account, volume or command is
-    taken from there, and no image of another repository.
-    """
-    if _repository(fixed.image) != _repository(own.image):
-        return own
-    return own.model_copy(update={"image": fixed.image, "resources": fixed.resources})
-
-
 def _objections(asked: Asked, owner: Object) -> list[tuple[bool, str]]:
     spec = owner.get("spec") or {}
     status = status_from_object({**(owner.get("status") or {}), "conditions": _own(owner)})
@@ -179,9 +167,3 @@ def _placed_as(fixed: SelfieRun, present: SelfieRun) -> SelfieRun:
         return uri
 
     return with_sources(present, place)
-
-
-def _repository(image: str) -> str:
-    name = image.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}"

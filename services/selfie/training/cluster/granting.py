@@ -16,12 +16,11 @@ from selfie.errors import OutOfDate
 from selfie.kube.api import Api
 from selfie.kube.frozen import Frozen, frozen_from
 from selfie.kube.objects import CONFIG_MAP, SELFIE_RUN, Object
-from selfie.kube.pods import ContainerSettings
+from selfie.kube.pods import ContainerSettings, begun_with
 from selfie.runs.names import frozen_name
 from selfie.training.cluster.authority import (
     Asked,
     carried_out,
-    pods_of,
     require_equal,
     require_intent,
     require_place,
@@ -67,7 +66,7 @@ class Grants:
         require_equal(asked, parameters)
         digest = digest_bytes(parameters_file(parameters)).sha256
         wanted = Wanted(owner, run, attempt, step, asked.program, digest)
-        return Granted(wanted, parameters, job_of(wanted, pods_of(self._pods, frozen.pods.trainer)))
+        return Granted(wanted, parameters, job_of(wanted, begun_with(self._pods, frozen.pods.trainer)))
 
     async def _frozen(self, namespace: str, run: str, uid: str) -> Frozen:
         found = await self._api.get(CONFIG_MAP, frozen_name(run, uid), namespace=namespace)

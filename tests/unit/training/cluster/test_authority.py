@@ -8,12 +8,12 @@ import pytest
 
 from selfie.errors import FailedPrecondition, InvalidInput, NotFound, OutOfDate, PermissionDenied
 from selfie.kube.objects import Object
+from selfie.kube.pods import begun_with
 from selfie.runs.load import run_from_object
 from selfie.training.cluster.authority import (
     CACHE_DIR,
     Asked,
     carried_out,
-    pods_of,
     require_equal,
     require_intent,
     require_place,
@@ -233,7 +233,9 @@ def test_pods_have_the_image_and_size_of_the_runs_start_and_nothing_else_of_it()
         volumes=[{"name": "host", "hostPath": {"path": "/"}}],
         env=[{"name": "EVIL", "value": "1"}],
     )
-    assert pods_of(own, fixed) == own.model_copy(update={"image": fixed.image, "resources": fixed.resources})
+    assert begun_with(own, fixed) == own.model_copy(
+        update={"image": fixed.image, "resources": fixed.resources}
+    )
 
 
 @pytest.mark.parametrize(
@@ -247,4 +249,4 @@ def test_pods_have_the_image_and_size_of_the_runs_start_and_nothing_else_of_it()
 )
 def test_an_image_of_another_repository_is_not_taken(image: str) -> None:
     own = trainer_settings(image="registry.local:5000/selfie-gpu:2.0")
-    assert pods_of(own, trainer_settings(image=image)) == own
+    assert begun_with(own, trainer_settings(image=image)) == own
