@@ -32,6 +32,7 @@ from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
+from selfie.scoring.calls import OnlineLimits
 from selfie.scoring.core import Scorer
 from selfie.scoring.loading import Weights, load_scorer
 from selfie.scoring.precision import error_bound
@@ -74,7 +75,7 @@ async def channel(scorer: Scorer, tmp_path: Path) -> AsyncIterator[grpc.aio.Chan
     service = scoring_service(
         lambda: scorer,
         replica=Replica(owner="scoring-test", open_store=store_opener((tmp_path.as_uri(),))),
-        max_waiting_calls=8,
+        limits=OnlineLimits(max_waiting_calls=8),
     )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     await server.start()
@@ -250,7 +251,7 @@ async def test_a_service_that_loads_says_so_and_is_not_ready(scorer: Scorer, tmp
         loaded.wait(20)
         return scorer
 
-    service = scoring_service(load, replica=Replica(owner="t", open_store=open_store), max_waiting_calls=1)
+    service = scoring_service(load, replica=Replica(owner="t", open_store=open_store))
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     starting = asyncio.create_task(server.start())
     while server.port == 0:
@@ -388,7 +389,7 @@ async def serving(
     service = scoring_service(
         lambda: scorer,
         replica=Replica(owner=owner, open_store=open_store),
-        max_waiting_calls=max_waiting_calls,
+        limits=OnlineLimits(max_waiting_calls=max_waiting_calls),
     )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     await server.start()
