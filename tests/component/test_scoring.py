@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import shutil
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -25,7 +24,6 @@ from selfie.artifacts.store import Store, open_store
 from selfie.artifacts.weights import directory_digest
 from selfie.errors import DataCorrupted, Overloaded, Unavailable
 from selfie.models.chat import ChatTokenizer
-from selfie.models.loading import load_policy
 from selfie.rpc.channels import connect, domain_errors, is_ready
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.replicas import Replica
@@ -43,31 +41,6 @@ from selfie.v1 import artifacts_pb2, scoring_pb2, scoring_pb2_grpc
 CHAT = [artifacts_pb2.Message(role="user", content="What is the capital of France?")]
 TEXTS = ["Paris is the capital of France.", "The sea is wide.", "Seven boats.", "7"]
 LAMBDA = 0.5
-
-
-@pytest.fixture(scope="session")
-def perturbed_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint after some training, as it were: noise on every weight."""
-    directory = tmp_path_factory.mktemp("perturbed-checkpoint")
-    shutil.copytree(tiny_checkpoint, directory, dirs_exist_ok=True)
-    model = load_policy(tiny_checkpoint)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05 * parameter.abs().mean())
-    model.save_pretrained(directory)
-    return directory
-
-
-@pytest.fixture(scope="session")
-def scorer(perturbed_checkpoint: Path, tiny_checkpoint: Path) -> Scorer:
-    policy, reference = Weights(perturbed_checkpoint), Weights(tiny_checkpoint)
-    return load_scorer(policy, reference, device="cpu", token_budget=256)
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tiny_checkpoint: Path) -> ChatTokenizer:
-    return ChatTokenizer(tiny_checkpoint)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What surrounds every call: log, measure, bound in time, validate, map errors.
 
 A guard is an async context manager around one call. They are entered in the order of
-`GUARDS`, so that an error travels through them from the last to the first.
+`guards`, so that an error travels through them from the last to the first.
 """
 
 import asyncio
@@ -119,7 +119,9 @@ async def validated(call: Call) -> AsyncIterator[None]:
     yield
 
 
-GUARDS: tuple[Guard, ...] = (logged, measured, mapped, bounded, validated)
+def guards(*admitting: Guard) -> tuple[Guard, ...]:
+    """All guards in their order; ``admitting`` refuse calls before they are looked at."""
+    return (logged, measured, mapped, *admitting, bounded, validated)
 
 
 def _code_name(context: grpc.aio.ServicerContext) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from selfie.rpc.guards import GUARDS, Call, Guard
+from selfie.rpc.guards import Call, Guard
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 
@@ -14,7 +14,7 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandl
 class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Enters each guard, in order, around each call."""
 
-    def __init__(self, max_call_seconds: float, guards: tuple[Guard, ...] = GUARDS) -> None:
+    def __init__(self, max_call_seconds: float, guards: tuple[Guard, ...]) -> None:
         self._max_call_seconds = max_call_seconds
         self._guards = guards
 
@@ -32,12 +32,14 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary),
+            self.unary(method, handler.unary_unary),
             handler.request_deserializer,
             handler.response_serializer,
         )
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
+    def unary(self, method: str, behaviour: Any) -> Any:
+        """The behaviour with the guards around it."""
+
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
             async with AsyncExitStack() as stack:
                 await self._enter(stack, Call(method, request, context, self._max_call_seconds))

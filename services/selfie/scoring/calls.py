@@ -25,6 +25,9 @@ class OnlineLimits:
     remembered_tokens: int = 1_000_000
 
 
+DEFAULT_LIMITS = OnlineLimits()
+
+
 class OnlineCalls:
     """Lives in the event loop, which nothing here holds up."""
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from importlib.resources import files
 from typing import cast
 
 import grpc
@@ -13,12 +14,13 @@ from google.protobuf.message import Message
 from selfie.artifacts.manifests import Manifest
 from selfie.errors import Unavailable
 from selfie.rpc import operations_servicer
+from selfie.rpc.entrances import HttpApi
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service
 from selfie.scoring.answers import ScoredResponse, compared, ranked, scored
-from selfie.scoring.calls import OnlineCalls, OnlineLimits
+from selfie.scoring.calls import DEFAULT_LIMITS, OnlineCalls, OnlineLimits
 from selfie.scoring.core import Scorer, by_field
 from selfie.scoring.dataset import score_dataset
 from selfie.scoring.messages import (
@@ -105,7 +107,7 @@ def scoring_service(
     *,
     replica: Replica,
     token_budget: int = 1024,
-    limits: OnlineLimits = OnlineLimits(),  # noqa: B008 - it can't be changed
+    limits: OnlineLimits = DEFAULT_LIMITS,
 ) -> Service:
     """The scoring service, ready when ``load`` has returned."""
     worker = Worker()
@@ -123,9 +125,9 @@ def scoring_service(
         worker, score, token_budget=token_budget, max_waiting_tokens=limits.max_waiting_tokens
     )
     runner = replica.runner({_SCORE_DATASET: Method(scoring_pb2.ScoreDatasetRequest, work)})
+    servicer = ScoringServicer(loading, OnlineCalls(queue, limits), runner)
 
     def register(server: grpc.aio.Server) -> None:
-        servicer = ScoringServicer(loading, OnlineCalls(queue, limits), runner)
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(servicer, server)
         operations_servicer.register(runner, server)
 
@@ -136,5 +138,16 @@ def scoring_service(
         await runner.close()
         await asyncio.to_thread(worker.close)
 
-    names = (SERVICE_NAME, operations_servicer.SERVICE_NAME)
-    return Service(names=names, register=register, load=loaded, close=close)
+    return Service(
+        names=(SERVICE_NAME, operations_servicer.SERVICE_NAME),
+        register=register,
+        api=HttpApi(
+            servicers=(
+                (scoring_pb2.DESCRIPTOR.services_by_name["ScoringService"], servicer),
+                operations_servicer.served(runner),
+            ),
+            description=files("selfie.scoring").joinpath("openapi.json").read_bytes(),
+        ),
+        load=loaded,
+        close=close,
+    )
