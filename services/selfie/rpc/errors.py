@@ -104,7 +104,7 @@ def from_status(status: status_pb2.Status) -> errors.SelfieError:
     return kind(status.message)
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.SelfieError:
+def from_rpc_error(error: grpc.RpcError) -> errors.SelfieError:
     """The domain error behind a failed call; a call without details is judged by its code."""
     status = rpc_status.from_call(cast("grpc.Call", error))
     if status is not None:

@@ -108,15 +108,20 @@ async def bounded(call: Call) -> AsyncIterator[None]:
 @asynccontextmanager
 async def validated(call: Call) -> AsyncIterator[None]:
     """Refuses a message that breaks the bounds declared in the protos, naming every field."""
-    violations = _validator.collect_violations(call.request)
-    if violations:
-        named = [(_path(violation.proto.field), violation.proto.message) for violation in violations]
+    named = violations(call.request)
+    if named:
         message = "; ".join(f"{field}: {problem}" for field, problem in named)
         details: list[Message] = [rpc_errors.bad_request(named)]
         await rpc_errors.abort(
             call.context, rpc_errors.make_status(code_pb2.INVALID_ARGUMENT, message, details)
         )
     yield
+
+
+def violations(message: Message) -> list[tuple[str, str]]:
+    """What breaks the bounds of a message: path of the field, and what is wrong with it."""
+    found = _validator.collect_violations(message)
+    return [(_path(violation.proto.field), violation.proto.message) for violation in found]
 
 
 def guards(*admitting: Guard) -> tuple[Guard, ...]:
