@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2
 from openapi_spec_validator import validate
 
 from selfie.artifacts.store import open_store
+from selfie.errors import InvalidInput
 from selfie.rpc.channels import connect
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
@@ -153,6 +154,23 @@ async def test_a_message_that_is_too_long_is_refused_packed_or_not(serve):
     packed = await served.ask(f"{SERVICE}/Compare", gzip.compress(long), **{"Content-Encoding": "gzip"})
     for found in (plain, packed):
         assert (found.status, found.body["code"]) == (429, "resource_exhausted")
+
+
+async def test_a_message_of_very_many_values_is_refused_before_it_is_read(serve):
+    many = {**COMPARE, "first": {"responseIds": [1] * 70_000}}
+    found = await (await serve()).ask(f"{SERVICE}/Compare", many)
+    assert (found.status, found.body["code"]) == (400, "invalid_argument")
+    assert "over gRPC" in found.body["message"]
+
+
+async def test_a_port_that_is_taken_is_said_to_be(serve, scorer: Scorer):
+    taken = (await serve()).server
+    for way, port in (("http_port", taken.http_port), ("port", taken.port)):
+        service = scoring_service(lambda: scorer, replica=Replica(owner="t", open_store=open_store))
+        other = RunningServer(ServerSettings(**{way: port}), service)
+        with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} can't be listened on"):
+            await other.start()
+        await other.stop()
 
 
 async def test_health_tells_loading_from_ready(serve):

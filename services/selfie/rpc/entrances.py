@@ -3,11 +3,14 @@
 One of these serves gRPC and HTTP alike, so that neither is a way around the other.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from selfie.errors import InvalidInput
 from selfie.rpc.callers import Admission, CallerInterceptor, admission_of
 from selfie.rpc.guards import guards
 from selfie.rpc.interceptors import GuardInterceptor
@@ -28,6 +31,16 @@ class HttpApi:
 
 
 NO_API = HttpApi()
+
+
+@contextmanager
+def told_where(address: str) -> Iterator[None]:
+    """Says which address could not be listened on: InvalidInput."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        remedy = "choose a port that is free; 0 takes any"
+        raise InvalidInput("port", f"{address} can't be listened on: {error}", remedy) from error
 
 
 @dataclass(frozen=True)

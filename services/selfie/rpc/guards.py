@@ -32,11 +32,18 @@ _validator = protovalidate.Validator()
 
 
 @dataclass(frozen=True)
+class Undecodable:
+    """What came in place of a message."""
+
+    problem: str
+
+
+@dataclass(frozen=True)
 class Call:
     """One call as the guards see it; ``max_seconds`` bounds it whatever its deadline says."""
 
     method: str
-    request: Message
+    request: Message | Undecodable
     context: grpc.aio.ServicerContext
     max_seconds: float
 
@@ -108,6 +115,9 @@ async def bounded(call: Call) -> AsyncIterator[None]:
 @asynccontextmanager
 async def validated(call: Call) -> AsyncIterator[None]:
     """Refuses a message that breaks the bounds declared in the protos, naming every field."""
+    if isinstance(call.request, Undecodable):
+        remedy = "send a message of this method in protobuf"
+        raise errors.InvalidInput("request", f"can't be decoded: {call.request.problem}", remedy)
     named = violations(call.request)
     if named:
         message = "; ".join(f"{field}: {problem}" for field, problem in named)

@@ -15,17 +15,21 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import uvicorn
+from connectrpc.code import Code
 from connectrpc.compat import google_protobuf_binary_codec
+from connectrpc.errors import ConnectError
 from connectrpc.server import ConnectASGIApplication
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from selfie.rpc.entrances import Entrance, HttpApi
+from selfie.rpc.entrances import Entrance, HttpApi, told_where
 from selfie.rpc.http_calls import Admitting, endpoints
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.tls import renewing_context
 
 _JSON = b"application/json"
+_MOST_VALUES = 65_536
+"""Of one message in JSON, as it is decoded in the event loop, a microsecond or two each."""
 
 
 class HttpServer:
@@ -43,6 +47,8 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Who calls is told by the connection, and not by a header that anybody can write.
+            proxy_headers=False,
             timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
             ssl_context_factory=None if tls is None else lambda *_: renewing_context(tls),
         )
@@ -50,9 +56,11 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Listens, and returns the port; OSError if it is taken."""
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        listener = socket.create_server(self._address, family=family)
+        """Listens, and returns the port; InvalidInput if it is taken."""
+        host, port = self._address
+        with told_where(f"{host}:{port}"):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family)
         listener.setblocking(False)
         self._serving = asyncio.create_task(self._server.serve([listener]))
         while not self._server.started and not self._serving.done():
@@ -85,7 +93,17 @@ class _JsonCodec:
         return text.encode()
 
     def decode(self, data: bytes | bytearray, message_class: type[Message]) -> Message:
-        return json_format.Parse(bytes(data), message_class())
+        if data.count(b",") > _MOST_VALUES:
+            message = f"request: has more than {_MOST_VALUES} values; send so many token ids over gRPC"
+            raise ConnectError(Code.INVALID_ARGUMENT, message)
+        try:
+            return json_format.Parse(bytes(data), message_class())
+        except (ValueError, RecursionError, json_format.ParseError) as error:
+            # What was sent is quoted, and may be no Unicode.
+            problem = str(error).encode(errors="replace").decode()
+            raise ConnectError(
+                Code.INVALID_ARGUMENT, f"the request is not as described: {problem}"
+            ) from error
 
 
 class _Methods(ConnectASGIApplication[HttpApi]):

@@ -5,8 +5,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from selfie.rpc.guards import Call, Guard
+from selfie.rpc.guards import Call, Guard, Undecodable
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 
@@ -28,12 +29,12 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, handler.unary_stream),
-                handler.request_deserializer,
+                _decoding(handler.request_deserializer),
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
             self.unary(method, handler.unary_unary),
-            handler.request_deserializer,
+            _decoding(handler.request_deserializer),
             handler.response_serializer,
         )
 
@@ -59,3 +60,15 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     async def _enter(self, stack: AsyncExitStack, call: Call) -> None:
         for guard in self._guards:
             await stack.enter_async_context(guard(call))
+
+
+def _decoding(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """Decodes within the guards, in effect: gRPC itself would call what is no message its own fault."""
+
+    def decoded(data: bytes) -> Any:
+        try:
+            return data if decode is None else decode(data)
+        except DecodeError as error:
+            return Undecodable(str(error))
+
+    return decoded

@@ -21,7 +21,7 @@ from prometheus_client import start_http_server
 
 from selfie.errors import SelfieError
 from selfie.processes.births import Born, process_birth
-from selfie.rpc.entrances import NO_API, Entrance, HttpApi
+from selfie.rpc.entrances import NO_API, Entrance, HttpApi, told_where
 from selfie.rpc.logs import configure
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.tls import TlsFiles, server_credentials
@@ -88,7 +88,8 @@ class RunningServer:
 
     def serve_metrics(self) -> None:
         """Opens /metrics of this process."""
-        http, _ = start_http_server(self._settings.metrics_port, self._settings.host)
+        with told_where(f"{self._settings.host}:{self._settings.metrics_port}"):
+            http, _ = start_http_server(self._settings.metrics_port, self._settings.host)
         self.metrics_port = http.server_port
 
     async def stop(self) -> None:
@@ -126,9 +127,10 @@ class RunningServer:
 
 def listen(server: grpc.aio.Server, address: str, tls: TlsFiles | None = None) -> int:
     """Binds a server and returns the port; with ``tls`` to those alone who speak it."""
-    if tls is None:
-        return server.add_insecure_port(address)
-    return server.add_secure_port(address, server_credentials(tls))
+    with told_where(address):
+        if tls is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, server_credentials(tls))
 
 
 def build_server(settings: ServerSettings, entrance: Entrance) -> grpc.aio.Server:
@@ -199,7 +201,7 @@ def run(settings: ServerSettings, build: Callable[[], Awaitable[Service]]) -> No
         try:
             await _serve(settings, service)
         except SelfieError as error:
-            log.exception("cannot serve", error=str(error))
+            log.critical("cannot serve", error=str(error))
             raise SystemExit(1) from error
 
     asyncio.run(main())

@@ -141,13 +141,15 @@ def scoring_service(
     return Service(
         names=(SERVICE_NAME, operations_servicer.SERVICE_NAME),
         register=register,
-        api=HttpApi(
-            servicers=(
-                (scoring_pb2.DESCRIPTOR.services_by_name["ScoringService"], servicer),
-                operations_servicer.served(runner),
-            ),
-            description=files("selfie.scoring").joinpath("openapi.json").read_bytes(),
-        ),
+        api=_api(servicer, runner),
         load=loaded,
         close=close,
+    )
+
+
+def _api(servicer: ScoringServicer, runner: OperationRunner) -> HttpApi:
+    service = scoring_pb2.DESCRIPTOR.services_by_name["ScoringService"]
+    return HttpApi(
+        servicers=((service, servicer), operations_servicer.served(runner)),
+        description=files("selfie.scoring").joinpath("openapi.json").read_bytes(),
     )
