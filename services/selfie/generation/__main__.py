@@ -1,15 +1,14 @@
-"""``python -m selfie.generation --engine-address HOST:PORT``: serves until SIGTERM."""
+"""``python -m selfie.generation --engine-address ADDRESS``: serves until SIGTERM."""
 
 import asyncio
 from dataclasses import replace
 
 from pydantic_settings import CliApp
 
-from selfie.generation.embedded import EmbeddedEngine
+from selfie.generation.connecting import front_of
 from selfie.generation.servicer import Parts, generation_service
 from selfie.generation.settings import GenerationSettings
 from selfie.models.chat import ChatTokenizer
-from selfie.rpc.channels import connect
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service, run
 
@@ -17,11 +16,12 @@ from selfie.rpc.server import Service, run
 async def build(settings: GenerationSettings) -> Service:
     """The service that the settings describe."""
     directory = settings.tokenizer
-    channel = connect(settings.engine_address, max_message_bytes=settings.max_message_bytes)
+    tokenizer = None if directory is None else await asyncio.to_thread(ChatTokenizer, directory)
+    front = front_of(settings, tokenizer)
     parts = Parts(
-        engine=EmbeddedEngine(channel, timeout_s=settings.call_timeout_s),
+        front=front,
         replica=Replica.of("generation", settings),
-        tokenizer=None if directory is None else await asyncio.to_thread(ChatTokenizer, directory),
+        tokenizer=tokenizer,
         flow=settings.flow,
         retries=settings.retries,
     )
@@ -29,7 +29,7 @@ async def build(settings: GenerationSettings) -> Service:
 
     async def close() -> None:
         await service.close()
-        await channel.close()
+        await front.close()
 
     return replace(service, close=close)
 
