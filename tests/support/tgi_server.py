@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
 from toy_models import Drawn, ToyModel
 
 PAYLOAD_LIMIT = 2_000_000
@@ -245,8 +246,8 @@ class TgiStandIn:
         first = min(self.max_total_tokens - len(ids), CHUNK) if new is None else new
         _require(
             len(ids) + first <= self.max_total_tokens,
-            f"`inputs` tokens + `max_new_tokens` must be <= {self.max_total_tokens}. Given: {len(ids)} `inputs` "
-            f"tokens and {first} `max_new_tokens`",
+            f"`inputs` tokens + `max_new_tokens` must be <= {self.max_total_tokens}. Given: {len(ids)} "
+            f"`inputs` tokens and {first} `max_new_tokens`",
         )
         _require(
             len(ids) <= self.max_input_tokens,

@@ -1,4 +1,4 @@
-"""A language model that needs no weights: its tokens are drawn from what it is called, the prompt and the seed.
+"""A language model without weights: its tokens are drawn from its name, the prompt and the seed.
 
 So every stand-in of an engine samples the same from the same, two sets of weights sample
 differently, and a response tells whose it is.
@@ -25,9 +25,9 @@ class Drawn:
 class ToyModel:
     """Draws from ``tokens``, ends a turn with ``end_id`` by the chance ``end_chance`` at each step."""
 
-    def __init__(self, directory: Path, *, end_token: str = "<|im_end|>", end_chance: float = 0.2) -> None:
+    def __init__(self, directory: Path, *, ends_with: str = "<|im_end|>", end_chance: float = 0.2) -> None:
         self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        self.end_id = self.tokenizer.token_to_id(end_token)
+        self.end_id = self.tokenizer.token_to_id(ends_with)
         special = {
             token for token, added in self.tokenizer.get_added_tokens_decoder().items() if added.special
         }

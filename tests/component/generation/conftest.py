@@ -1,15 +1,13 @@
 """Engines behind HTTP, as the stand-ins in `tests/support` serve them, over real ports."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from http_servers import HttpServer
-from tgi_server import TgiStandIn
-from toy_models import ToyModel, digest_of
 
-from selfie.generation.engines import Policy, SeededPrompt
+from http_servers import HttpServer
+from selfie.generation.engines import Policy, Sample, SeededPrompt
 from selfie.generation.fleet.checks import PromptChecks
 from selfie.generation.fleet.discovery import Discovery
 from selfie.generation.fleet.engine import FleetEngine
@@ -18,9 +16,12 @@ from selfie.generation.http.clients import Access
 from selfie.generation.retries import RetryLimits
 from selfie.generation.tgi.server import TgiServer
 from selfie.models.chat import ChatTokenizer
+from tgi_server import TgiStandIn
+from toy_models import ToyModel, digest_of
 
 POLICY, OTHER = digest_of("the policy"), digest_of("another")
 QUICK = RetryLimits(attempts=12, seconds=20, first_wait_s=0.02, longest_wait_s=0.4)
+PATIENT = Access(timeout_s=30)
 QUESTIONS = ("What is the sea?", "Ask a short question.", "Seven boats?", "How do I bake bread?", "Paris?")
 
 
@@ -71,7 +72,7 @@ class Tgi:
         *,
         weights: str = POLICY,
         tokenizer: ChatTokenizer | None = None,
-        access: Access = Access(timeout_s=30),
+        access: Access = PATIENT,
         limits: RetryLimits = QUICK,
     ) -> FleetEngine:
         targets = ",".join(server.url for server in self.servers)
@@ -86,4 +87,17 @@ async def tgi(toy_model: ToyModel, tokenizer: ChatTokenizer) -> AsyncIterator[Tg
         yield Tgi(toy_model, tokenizer, stack)
 
 
-Drawn = Callable[..., list[tuple[int, ...]]]
+def drawn_by(model: ToyModel, weights: str, prompts: Sequence[SeededPrompt], limit: int) -> list[list[tuple]]:
+    """Ids and seed of every sample that these weights give."""
+    return [
+        [
+            (model.draw(f"/weights/{weights}", one.prompt_ids, seed=seed, limit=limit).ids, seed)
+            for seed in one.seeds
+        ]
+        for one in prompts
+    ]
+
+
+def told(samples: Sequence[Sequence[Sample]]) -> list[list[tuple]]:
+    """Ids and seed of the samples that came."""
+    return [[(one.response_ids, one.seed) for one in of_prompt] for of_prompt in samples]

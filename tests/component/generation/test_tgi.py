@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from toy_models import ToyModel
 
 from selfie.errors import FailedPrecondition, InvalidInput, Overloaded, Unavailable
 from selfie.generation.engines import EngineFault, SamplingParameters, SeededPrompt
@@ -11,6 +10,7 @@ from selfie.generation.http.clients import Access
 from selfie.generation.http.tracing import begin_trace, trace_of
 from selfie.generation.retries import RetryLimits
 from selfie.generation.seeds import renewed_seed
+from toy_models import ToyModel
 
 from .conftest import OTHER, POLICY
 

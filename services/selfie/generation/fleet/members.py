@@ -141,27 +141,29 @@ class Fleet:
             return Unavailable(
                 "the engine has no ready replica; wait for its pods, or see why they don't start"
             )
-        errors = [replica.error for replica in self._members.values() if replica.is_out]
-        lasting = [error for error in errors if isinstance(error, FailedPrecondition)]
-        if lasting and len(lasting) == len(self._members):
-            return lasting[0]
         says = "; ".join(f"{name}: {_told(replica)}" for name, replica in sorted(self._members.items()))
-        if errors:
-            return Unavailable(
-                f"no replica of the engine can be asked for {weights_digest or 'a sample'}: {says}"
+        looks = [replica.known for replica in self._members.values()]
+        if all(look is not None and not look.serves(weights_digest) for look in looks):
+            return FailedPrecondition(
+                "WeightsMismatch",
+                f"the policy's weights are {weights_digest}, and no replica of the engine serves them "
+                f"({says}); move the engine to them first",
             )
-        return FailedPrecondition(
-            "WeightsMismatch",
-            f"the policy's weights are {weights_digest}, and no replica of the engine serves them ({says}); "
-            "move the engine to them first",
+        lasting = [
+            replica.error
+            for replica in self._members.values()
+            if replica.known is None and isinstance(replica.error, FailedPrecondition)
+        ]
+        if len(lasting) == len(self._members):
+            return lasting[0]
+        return Unavailable(
+            f"no replica of the engine can be asked for {weights_digest or 'a sample'}: {says}"
         )
 
 
 def _told(replica: Replica) -> str:
-    if replica.is_out:
-        return replica.standing.reason
     if replica.known is None:
-        return "has not said yet who it is"
+        return str(replica.error or "has not said yet who it is")
     return f"serves {replica.known.identity.weights_digest or 'weights that it does not name by a digest'}"
 
 
