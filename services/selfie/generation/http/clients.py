@@ -80,7 +80,10 @@ async def deadline(seconds: float, where: str) -> AsyncIterator[None]:
 
 
 class JsonServer:
-    """One server that is asked in JSON; what it answers badly becomes an error of `selfie.errors`."""
+    """One server that is asked in JSON, and answers in JSON or with a word.
+
+    What it refuses or fails at becomes an error of `selfie.errors`.
+    """
 
     def __init__(self, address: Address, access: Access) -> None:
         self.where = address.url
@@ -113,9 +116,7 @@ class JsonServer:
                 raise failures.broken(error, where) from error
         if response.status_code >= 300:
             raise failures.refused(response, where)
-        if not response.content:
-            return None
         try:
             return response.json()
-        except ValueError as error:
-            raise failures.unusable(where, "an answer that is not JSON") from error
+        except ValueError:
+            return response.text

@@ -36,9 +36,11 @@ PLAIN = Kind("openai")
 _OWNERS = {"vllm": VLLM, "sglang": SGLANG, "llamacpp": LLAMA_CPP}
 
 
-def kind_of(cards: Sequence[ModelCard], routes: Sequence[str]) -> Kind:
-    """The kind of a server by who owns its models, and by the routes that it describes, if it does."""
-    for card in cards:
-        if card.owned_by in _OWNERS:
-            return _OWNERS[card.owned_by]
+def kind_by_owner(cards: Sequence[ModelCard]) -> Kind | None:
+    """The kind of a server by who owns its models."""
+    return next((_OWNERS[card.owned_by] for card in cards if card.owned_by in _OWNERS), None)
+
+
+def kind_by_routes(routes: Sequence[str]) -> Kind:
+    """The kind of a server that does not say who it is, by the routes that it describes, if it does."""
     return TRANSFORMERS if {"/load_model", "/v1/completions"} <= set(routes) else PLAIN

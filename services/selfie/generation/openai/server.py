@@ -12,7 +12,7 @@ from selfie.generation.openai import handover, identities
 from selfie.generation.openai.answers import Completion, ModelList, parsed, require_name, samples_of
 from selfie.generation.openai.capabilities import Capabilities, ask_capabilities
 from selfie.generation.openai.identities import Told
-from selfie.generation.openai.kinds import PLAIN, Kind, kind_of
+from selfie.generation.openai.kinds import PLAIN, Kind, kind_by_owner, kind_by_routes
 from selfie.generation.openai.requests import completion_body, seeds_for
 
 _COMPLETIONS = "/v1/completions"
@@ -47,7 +47,7 @@ class OpenAIServer:
         """Who it is, from what it tells of its models and weights."""
         cards = parsed(ModelList, await self._server.get("/v1/models"), f"{self.where}/v1/models").data
         if self._kind is None:
-            self._kind = kind_of(cards, await self._routes())
+            self._kind = kind_by_owner(cards) or kind_by_routes(await self._routes())
         named = "{digest}" in self._model
         if named and not self._kind.loads_by_name:
             raise FailedPrecondition(
