@@ -176,7 +176,7 @@ class TgiStandIn:
             if self.faults.incomplete > 0:
                 self.faults.incomplete -= 1
                 return _error(500, "Incomplete generation", "incomplete_generation")
-            return web.json_response(self._answer(inputs, prompt_ids, parameters or {"do_sample": True}))
+            return web.json_response(self.answer(inputs, prompt_ids, parameters))
 
     @asynccontextmanager
     async def _permit(self):
@@ -255,7 +255,9 @@ class TgiStandIn:
         )
         return ids
 
-    def _answer(self, inputs: str, prompt_ids: list[int], given: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, inputs: str, prompt_ids: list[int], parameters: dict[str, Any] | None) -> dict[str, Any]:
+        """A generation's answer; without parameters it samples, with empty ones it does not."""
+        given = {"do_sample": True} if parameters is None else parameters
         sampling = given.get("do_sample") or any(
             given.get(name) is not None for name in ("temperature", "top_k", "top_p", "typical_p")
         )

@@ -11,9 +11,7 @@ from selfie.generation.digests import digest_in
 from selfie.generation.engines import EngineIdentity, SamplingParameters
 from selfie.generation.fleet.servers import Look
 from selfie.generation.http.failures import unusable
-
-MOST_NEW_TOKENS = 1024
-"""For more its router asks itself again with the text so far, made into ids anew, with the same seed."""
+from selfie.runs.method_fields import MOST_NEW_TOKENS_OF_TGI
 
 # Permits are shared with whoever else asks; beyond them a request is refused at once.
 _SHARE_OF_PERMITS = 0.8
@@ -83,11 +81,11 @@ def generation_arguments(parameters: SamplingParameters, seed: int) -> dict[str,
     Raises `InvalidInput` for more new tokens than it generates in one go.
     """
     new = parameters.max_new_tokens
-    if new > MOST_NEW_TOKENS:
+    if new > MOST_NEW_TOKENS_OF_TGI:
         raise InvalidInput(
             "generation.maxNewTokens",
-            f"{new} new tokens are more than the {MOST_NEW_TOKENS} that TGI samples in one go",
-            f"ask for at most {MOST_NEW_TOKENS}, or use another engine",
+            f"{new} new tokens are more than the {MOST_NEW_TOKENS_OF_TGI} that TGI samples in one go",
+            f"ask for at most {MOST_NEW_TOKENS_OF_TGI}, or use another engine",
         )
     common = {"details": True, "return_full_text": False, "max_new_tokens": new}
     if parameters.temperature == 0.0:
