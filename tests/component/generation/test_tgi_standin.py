@@ -1,15 +1,13 @@
 """The stand-in for TGI keeps TGI's own description, as far as the server does."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 
 import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from http_servers import HttpServer
+from http_servers import serving_beside
 from tgi_openapi import (
     DESCRIPTION,
     MAX_INPUT_TOKENS,
@@ -39,15 +37,8 @@ def address(tiny_checkpoint) -> Iterator[str]:
         max_input_tokens=MAX_INPUT_TOKENS,
         max_total_tokens=MAX_TOTAL_TOKENS,
     )
-    server, loop = HttpServer(standin.application), asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    yield server.url
-    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    with serving_beside(standin.application) as server:
+        yield server.url
 
 
 @needs_description
