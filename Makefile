@@ -10,7 +10,7 @@ INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-config -
 export UV_LINK_MODE ?= hardlink
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test kill-test check bench proto requirements clean
+.PHONY: help demo test kill-test test-engines check bench proto requirements clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -24,6 +24,11 @@ test: $(VENV)/.dev ## Run all tests; needs neither cluster nor GPU nor network
 
 kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing; takes an hour on two cores
 	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)
+
+test-engines: $(VENV)/.dev ## Check published checkpoints and adapters against other readers and real servers
+	@UV=$(CURDIR)/$(UV) python hack/transformers_4.py
+	@UV=$(CURDIR)/$(UV) python hack/environments.py engines > /dev/null
+	@pytest tests/engines $(ARGS)
 
 check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and generated files
 	ruff format --check .
@@ -41,9 +46,13 @@ proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1
 requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/local.txt
+	$(UV) pip compile --quiet requirements/transformers-4.in --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/transformers-4.txt
 	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --group build --group dev \
 	  --constraint requirements/local.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
+	$(UV) pip compile --quiet requirements/engines.in --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/engines.txt
 
 clean: ## Remove the environment and caches; runs stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -298,7 +298,8 @@ class TransformersStandIn(StandIn):
         return [("GET", "/openapi.json", self._description)]
 
     def cards(self) -> list[Json]:
-        return []
+        # It lists the cache of the hub, and breaks on a machine that has none.
+        raise Refused(500, {"detail": "Cache directory not found"})
 
     def complete(self, body: Json) -> Json:
         strange = body.keys() - _COMPLETION_FIELDS

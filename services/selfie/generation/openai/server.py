@@ -9,10 +9,17 @@ from selfie.generation.engines import EngineIdentity, Sample
 from selfie.generation.fleet.servers import Look, Wanted
 from selfie.generation.http.clients import Access, Address, JsonServer
 from selfie.generation.openai import handover, identities
-from selfie.generation.openai.answers import Completion, ModelList, parsed, require_name, samples_of
+from selfie.generation.openai.answers import (
+    Completion,
+    ModelCard,
+    ModelList,
+    parsed,
+    require_name,
+    samples_of,
+)
 from selfie.generation.openai.capabilities import Capabilities, ask_capabilities
 from selfie.generation.openai.identities import Told
-from selfie.generation.openai.kinds import PLAIN, Kind, kind_by_owner, kind_by_routes
+from selfie.generation.openai.kinds import PLAIN, TRANSFORMERS, Kind, kind_by_owner, kind_by_routes
 from selfie.generation.openai.requests import completion_body, seeds_for
 
 _COMPLETIONS = "/v1/completions"
@@ -45,10 +52,10 @@ class OpenAIServer:
 
     async def look(self) -> Look:
         """Who it is, from what it tells of its models and weights."""
-        cards = parsed(ModelList, await self._server.get("/v1/models"), f"{self.where}/v1/models").data
+        named = "{digest}" in self._model
+        cards = await self._cards(named=named)
         if self._kind is None:
             self._kind = kind_by_owner(cards) or kind_by_routes(await self._routes())
-        named = "{digest}" in self._model
         if named and not self._kind.loads_by_name:
             raise FailedPrecondition(
                 "WeightsUnproven",
@@ -116,6 +123,14 @@ class OpenAIServer:
     async def _complete(self, body: dict[str, Any]) -> Completion:
         where = f"{self.where}{_COMPLETIONS}"
         return parsed(Completion, await self._server.post(_COMPLETIONS, body, slow=True), where)
+
+    async def _cards(self, *, named: bool) -> list[ModelCard]:
+        """Its models; one that loads what a request names lists others, or fails to list any."""
+        if named and self._kind is None and kind_by_routes(await self._routes()) is TRANSFORMERS:
+            self._kind = TRANSFORMERS
+        if named and self._kind is TRANSFORMERS:
+            return []
+        return parsed(ModelList, await self._server.get("/v1/models"), f"{self.where}/v1/models").data
 
     async def _routes(self) -> list[str]:
         """Routes of the server's description; none of one that has none."""
