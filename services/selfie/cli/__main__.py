@@ -10,7 +10,16 @@ import typer
 from rich.console import Console
 
 from selfie import __version__
-from selfie.cli.arguments import Artifacts, Output, Place, RunFile, check_output
+from selfie.cli.arguments import (
+    Artifacts,
+    EngineAddress,
+    EngineKeyFile,
+    EngineModel,
+    Output,
+    Place,
+    RunFile,
+    check_output,
+)
 from selfie.cli.artifacts import commands as artifact_commands
 from selfie.cli.failures import told_to_people
 from selfie.cli.ports import usual_ports
@@ -27,12 +36,19 @@ app.command()(score)
 
 
 @app.command()
-def run(file: RunFile, artifacts: Artifacts = None) -> None:
+def run(
+    file: RunFile,
+    artifacts: Artifacts = None,
+    engine_address: EngineAddress = None,
+    engine_model: EngineModel = "",
+    engine_api_key_file: EngineKeyFile = None,
+) -> None:
     """Take a run through all its rounds on this machine; the same command again goes on."""
-    from selfie.cli.running import run_file
+    from selfie.cli.running import EngineOptions, run_file
 
     with told_to_people():
-        raise typer.Exit(run_file(file, artifacts, cache_dir()))
+        options = EngineOptions(engine_address, engine_model, engine_api_key_file)
+        raise typer.Exit(run_file(file, artifacts, cache_dir(), options))
 
 
 @app.command()

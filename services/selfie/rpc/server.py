@@ -181,12 +181,12 @@ async def _start_and_announce(server: RunningServer, settings: ServerSettings, s
         ports["http_port"] = server.http_port
     log.info("serving", **ports, name=service.names[0])
     if settings.port_file is not None:
-        write_ports(settings.port_file, server)
+        write_ports(settings.port_file, server.port, server.metrics_port, server.http_port)
 
 
-def write_ports(path: Path, server: RunningServer) -> None:
+def write_ports(path: Path, port: int, metrics_port: int, http_port: int = 0) -> None:
     """Announces the ports; the file is there whole or not at all."""
-    ports = {"port": server.port, "metricsPort": server.metrics_port, "httpPort": server.http_port}
+    ports = {"port": port, "metricsPort": metrics_port, "httpPort": http_port}
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(ports))
     partial.replace(path)
