@@ -40,13 +40,13 @@ class Replica:
     async def looked_since(self, moment: float) -> Look | None:
         """What it said about itself when it was asked at ``moment`` or later.
 
-        Many may wait for one answer. None while it is left out, and if it fails at this; then it
-        is left out from now on.
+        Many may wait for one answer. None while it is left out, when its address is gone, and if it
+        fails at this; then it is left out from now on.
         """
         async with self._looking:
             if self._looked_at >= moment and self.known is not None:
                 return self.known
-            if self.is_out:
+            if self.is_out or self.retired:
                 return None
             started = self._clock()
             try:
@@ -63,6 +63,18 @@ class Replica:
         self.known = None
         self._looked_at = float("-inf")
         self.standing = self.standing.after_failure(self._clock(), str(error))
+
+    async def retire(self) -> None:
+        """Its address is gone: nobody asks it for anything new, and what it said is worth nothing."""
+        self.retired, self.known = True, None
+        if self.in_flight == 0:
+            await self.server.close()
+
+    async def leave(self) -> None:
+        """One request to it has ended."""
+        self.in_flight -= 1
+        if self.retired and self.in_flight == 0:
+            await self.server.close()
 
     def succeed(self) -> None:
         """It has done what it was asked for."""
