@@ -90,7 +90,7 @@ class Fleet:
         """Those of the replicas that say now, not before, that they serve these weights."""
         moment = self._clock()
         asked = list(replicas)
-        looks = await asyncio.gather(*(replica.looked_since(moment) for replica in asked))
+        looks = await asyncio.gather(*(replica.proves_since(moment) for replica in asked))
         return {
             replica
             for replica, look in zip(asked, looks, strict=True)

@@ -8,6 +8,8 @@ from selfie.generation.fleet.balancing import Load
 from selfie.generation.fleet.servers import Look, Server
 from selfie.generation.fleet.standing import Standing
 
+_SHORT_REST_S = 2.0
+
 
 class Replica:
     """A server, and what is remembered of it; ``clock`` gives seconds.
@@ -56,6 +58,17 @@ class Replica:
                 return None
             self._looked_at = started
             return self.known
+
+    async def proves_since(self, moment: float) -> Look | None:
+        """`looked_since`, after a short rest if it has just failed at something.
+
+        One request of many may have met a broken connection: what it did for the others stands if
+        it still is who it was.
+        """
+        rest = self.standing.rests_until - self._clock()
+        if 0 < rest <= _SHORT_REST_S and not self.retired:
+            await asyncio.sleep(rest)
+        return await self.looked_since(moment)
 
     def fail(self, error: SelfieError) -> None:
         """Leaves it out for a while, and takes back what it said about itself."""
