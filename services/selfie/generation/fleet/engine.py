@@ -29,7 +29,7 @@ from selfie.generation.seeds import renewed_seed
 log = structlog.get_logger()
 
 # Short: this is for moments. Whoever can wait for an engine to come back waits outside (`RetryingEngine`).
-MOMENTARY = RetryLimits(attempts=6, seconds=20.0, first_wait_s=0.25, longest_wait_s=4.0)
+MOMENTARY = RetryLimits(attempts=12, seconds=45.0, first_wait_s=0.25, longest_wait_s=8.0)
 _MOST_PROOFS = 5
 
 

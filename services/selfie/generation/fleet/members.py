@@ -82,17 +82,15 @@ class Fleet:
 
     async def release(self, replica: Replica) -> None:
         """Says that a request to the replica has ended, however it did."""
-        replica.in_flight -= 1
+        await replica.leave()
         async with self._freed:
             self._freed.notify_all()
-        if replica.retired and replica.in_flight == 0:
-            await replica.server.close()
 
     async def still_serving(self, replicas: Iterable[Replica], weights_digest: str) -> set[Replica]:
         """Those of the replicas that say now, not before, that they serve these weights."""
         moment = self._clock()
         asked = list(replicas)
-        looks = await asyncio.gather(*(replica.looked_since(moment) for replica in asked))
+        looks = await asyncio.gather(*(replica.proves_since(moment) for replica in asked))
         return {
             replica
             for replica, look in zip(asked, looks, strict=True)
@@ -110,7 +108,7 @@ class Fleet:
         """Closes all connections."""
         members, self._members = self._members, {}
         for replica in members.values():
-            await replica.server.close()
+            await replica.retire()
 
     async def _looks(self, moment: float) -> dict[str, Look]:
         await self._refresh()
@@ -130,10 +128,9 @@ class Fleet:
             self._members[name] = Replica(self._connect(found[name]), self._clock)
         for name in self._members.keys() - found.keys():
             log.info("an engine's replica has gone", replica=name)
-            gone = self._members.pop(name)
-            gone.retired = True
-            if gone.in_flight == 0:
-                await gone.server.close()
+            gone = self._members.pop(name, None)
+            if gone is not None:
+                await gone.retire()
 
     def _why_none(self, weights_digest: str) -> SelfieError:
         """Why no replica will do: mended by waiting, unless all are there and none is the right one."""

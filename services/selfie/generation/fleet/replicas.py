@@ -8,6 +8,8 @@ from selfie.generation.fleet.balancing import Load
 from selfie.generation.fleet.servers import Look, Server
 from selfie.generation.fleet.standing import Standing
 
+_SHORT_REST_S = 2.0
+
 
 class Replica:
     """A server, and what is remembered of it; ``clock`` gives seconds.
@@ -40,13 +42,13 @@ class Replica:
     async def looked_since(self, moment: float) -> Look | None:
         """What it said about itself when it was asked at ``moment`` or later.
 
-        Many may wait for one answer. None while it is left out, and if it fails at this; then it
-        is left out from now on.
+        Many may wait for one answer. None while it is left out, when its address is gone, and if it
+        fails at this; then it is left out from now on.
         """
         async with self._looking:
             if self._looked_at >= moment and self.known is not None:
                 return self.known
-            if self.is_out:
+            if self.is_out or self.retired:
                 return None
             started = self._clock()
             try:
@@ -57,12 +59,35 @@ class Replica:
             self._looked_at = started
             return self.known
 
+    async def proves_since(self, moment: float) -> Look | None:
+        """`looked_since`, after a short rest if it has just failed at something.
+
+        One request of many may have met a broken connection: what it did for the others stands if
+        it still is who it was.
+        """
+        rest = self.standing.rests_until - self._clock()
+        if 0 < rest <= _SHORT_REST_S and not self.retired:
+            await asyncio.sleep(rest)
+        return await self.looked_since(moment)
+
     def fail(self, error: SelfieError) -> None:
         """Leaves it out for a while, and takes back what it said about itself."""
         self.error = error
         self.known = None
         self._looked_at = float("-inf")
         self.standing = self.standing.after_failure(self._clock(), str(error))
+
+    async def retire(self) -> None:
+        """Its address is gone: nobody asks it for anything new, and what it said is worth nothing."""
+        self.retired, self.known = True, None
+        if self.in_flight == 0:
+            await self.server.close()
+
+    async def leave(self) -> None:
+        """One request to it has ended."""
+        self.in_flight -= 1
+        if self.retired and self.in_flight == 0:
+            await self.server.close()
 
     def succeed(self) -> None:
         """It has done what it was asked for."""

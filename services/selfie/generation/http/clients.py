@@ -7,7 +7,7 @@ carries the key that was given for this engine or none.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -37,7 +37,7 @@ class Access:
     ``ask_timeout_s`` is for questions that cost an engine nothing, such as who it is.
     """
 
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 1800.0
     ask_timeout_s: float = 10.0
 
@@ -112,7 +112,7 @@ class JsonServer:
                 response = await self._client.request(
                     method, f"{self._url}{path}", json=body, headers=self._headers
                 )
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 raise failures.broken(error, where) from error
         if response.status_code >= 300:
             raise failures.refused(response, where)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from selfie.errors import FailedPrecondition
+from selfie.errors import FailedPrecondition, Unavailable
 from selfie.generation.engines import EngineIdentity, Sample
 from selfie.generation.fleet.servers import Look, Wanted
 from selfie.generation.http.clients import Access, Address, JsonServer
@@ -52,6 +52,14 @@ class OpenAIServer:
 
     async def look(self) -> Look:
         """Who it is, from what it tells of its models and weights."""
+        try:
+            return await self._look()
+        except Unavailable:
+            # What comes back at this address may be another server.
+            self._kind = self._can = None
+            raise
+
+    async def _look(self) -> Look:
         named = "{digest}" in self._model
         cards = await self._cards(named=named)
         if self._kind is None:

@@ -86,12 +86,11 @@ class TgiServer:
         arguments = generation_arguments(wanted.parameters, seed)
         async with deadline(self._timeout_s, where):
             try:
-                answer = await self._generation.text_generation(wanted.text, **arguments)
+                return (await self._generation.text_generation(wanted.text, **arguments)).details
             except httpx2.HTTPError as error:
                 raise self._meaning(error, where) from error
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise failures.unusable(where, "an answer that is no generation") from error
-        return answer.details
 
     def _meaning(self, error: httpx2.HTTPError, where: str) -> SelfieError:
         """The library has errors of its own for what TGI says; its answer is on them or behind them."""
