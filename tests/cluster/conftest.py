@@ -1,0 +1,46 @@
+"""Clusters as fixtures: a control plane per module, one node for all."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.running import Cluster
+from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
+
+
+@pytest.fixture(scope="module")
+def control_plane() -> Iterator[Cluster]:
+    """etcd, API server and controllers; tests may kill and pause them, and leave them running."""
+    with started_or_skipped("control-plane") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def node_cluster() -> Iterator[NodeCluster]:
+    """A cluster with real pods."""
+    with node_or_existing() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def namespace(control_plane: Cluster) -> str:
+    """A namespace of the control plane that no other test has seen."""
+    return _fresh(control_plane, {})
+
+
+@pytest.fixture
+def restricted_namespace(node_cluster: NodeCluster) -> Iterator[str]:
+    """A namespace of the node's cluster that enforces restricted Pod Security; gone with the test."""
+    name = _fresh(node_cluster, {"pod-security.kubernetes.io/enforce": "restricted"})
+    yield name
+    node_cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+def _fresh(cluster: Cluster | NodeCluster, labels: dict[str, str]) -> str:
+    name = f"test-{secrets.token_hex(4)}"
+    metadata = {"name": name, "labels": labels}
+    apply(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    # A pod without its account is refused, and the account takes a moment.
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"-n={name}", "--timeout=60s")
+    return name
