@@ -82,7 +82,7 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --extra cluster --extra s3 --extra gcs \
 	  --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/service.txt
-	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra cluster --extra s3 --extra gcs \
+	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra http --extra cluster --extra s3 --extra gcs \
 	  --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/gpu.txt
 

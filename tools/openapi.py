@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from google.longrunning import operations_pb2  # noqa: F401 - its file is wanted in the pool
+from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, ServiceDescriptor
-from google.protobuf.descriptor_pool import Default
 
 from protos import ROOT, compile_protos
 
@@ -25,11 +24,15 @@ sys.path.insert(0, str(ROOT / "services"))
 
 import selfie
 from buf.validate import validate_pb2
+from selfie.v1 import scoring_pb2
 
 Json = dict[str, Any]
 
 TARGET = ROOT / "services/selfie/scoring/openapi.json"
-SERVICES = ("selfie.v1.ScoringService", "google.longrunning.Operations")
+SERVICES = (
+    scoring_pb2.DESCRIPTOR.services_by_name["ScoringService"],
+    operations_pb2.DESCRIPTOR.services_by_name["Operations"],
+)
 UNSERVED = {"ListOperations", "DeleteOperation"}
 BEARER = {"type": "http", "scheme": "bearer", "description": "Where the service asks who calls."}
 ERROR = {
@@ -69,7 +72,7 @@ class Description:
         """The whole of it."""
         paths = {
             f"/{service.full_name}/{method.name}": {"post": self._operation(service, method)}
-            for service in map(Default().FindServiceByName, SERVICES)
+            for service in SERVICES
             for method in service.methods
             if not method.server_streaming and method.name not in UNSERVED
         }

@@ -65,6 +65,8 @@ class HttpServer:
         self._serving = asyncio.create_task(self._server.serve([listener]))
         while not self._server.started and not self._serving.done():
             await asyncio.sleep(0.01)
+        if self._serving.done():
+            self._serving.result()
         return int(listener.getsockname()[1])
 
     async def stop(self) -> None:
@@ -98,12 +100,11 @@ class _JsonCodec:
             raise ConnectError(Code.INVALID_ARGUMENT, message)
         try:
             return json_format.Parse(bytes(data), message_class())
-        except (ValueError, RecursionError, json_format.ParseError) as error:
-            # What was sent is quoted, and may be no Unicode.
+        except Exception as error:
+            # Names that are no Unicode make protobuf fail in ways of its own, and are quoted back.
             problem = str(error).encode(errors="replace").decode()
-            raise ConnectError(
-                Code.INVALID_ARGUMENT, f"the request is not as described: {problem}"
-            ) from error
+            message = f"request: {problem}; /openapi.json says what it may be"
+            raise ConnectError(Code.INVALID_ARGUMENT, message) from error
 
 
 class _Methods(ConnectASGIApplication[HttpApi]):

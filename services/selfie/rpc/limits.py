@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import grpc
 
@@ -98,5 +99,6 @@ def limited(limits: CallerLimits) -> Guard:
 
 
 def _host(context: grpc.aio.ServicerContext) -> str:
-    """The address without its port."""
-    return str(context.peer()).rpartition(":")[0]
+    """The address without its port, alike over gRPC (``ipv4:10.0.0.1:5``) and HTTP (``10.0.0.1:5``)."""
+    peer = unquote(str(context.peer())).removeprefix("ipv4:").removeprefix("ipv6:")
+    return peer.rpartition(":")[0].strip("[]")

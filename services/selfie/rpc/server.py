@@ -19,7 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from selfie.errors import SelfieError
+from selfie.errors import InvalidInput, SelfieError
 from selfie.processes.births import Born, process_birth
 from selfie.rpc.entrances import NO_API, Entrance, HttpApi, told_where
 from selfie.rpc.logs import configure
@@ -118,8 +118,12 @@ class RunningServer:
     async def _serve_http(self) -> None:
         if self._settings.http_port is None:
             return
-        # What serves HTTP is installed where that is wanted.
-        from selfie.rpc.http_server import HttpServer
+        try:
+            # What serves HTTP is installed where that is wanted.
+            from selfie.rpc.http_server import HttpServer
+        except ImportError as error:
+            remedy = "install selfie[http], or leave the flag out"
+            raise InvalidInput("--http-port", f"is given without what it takes: {error}", remedy) from error
 
         self._http = HttpServer(self._settings, self._entrance, self._service.api, lambda: self._ready)
         self.http_port = await self._http.start()
@@ -186,9 +190,8 @@ async def _start_and_announce(server: RunningServer, settings: ServerSettings, s
 
 def write_ports(path: Path, port: int, metrics_port: int, http_port: int = 0) -> None:
     """Announces the ports; the file is there whole or not at all."""
-    ports = {"port": port, "metricsPort": metrics_port, "httpPort": http_port}
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(ports))
+    partial.write_text(json.dumps({"port": port, "metricsPort": metrics_port, "httpPort": http_port}))
     partial.replace(path)
 
 

@@ -6,7 +6,7 @@ from selfie.scoring.core import Scorer
 
 _NAME = "selfie_scoring"
 
-WAITING_CALLS = Gauge(f"{_NAME}_waiting_calls", "Online calls that wait for the engine.")
+WAITING_CALLS = Gauge(f"{_NAME}_waiting_calls", "Online calls that wait for the engine, or are in it.")
 WAITING_TOKENS = Gauge(f"{_NAME}_waiting_tokens", "Tokens that they come to.")
 WAITED = Histogram(f"{_NAME}_waited_seconds", "Time that an online call waited for its first turn.")
 BATCH_FILL = Histogram(

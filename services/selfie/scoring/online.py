@@ -44,6 +44,7 @@ class OnlineQueue:
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: deque[Job] = deque()
+        self._computing: tuple[Job, ...] = ()
         self._tokens_per_s = 0.0
 
     def add(
@@ -55,6 +56,7 @@ class OnlineQueue:
         """
         job = Job(list(rows), wanted, deadline, self._clock())
         with self._lock:
+            self._drop_given_up()
             self._refuse_hopeless(job)
             self._jobs.append(job)
             self._tell()
@@ -79,13 +81,18 @@ class OnlineQueue:
         with self._lock:
             self._drop_given_up()
             shares = next_turn(self._jobs, self._token_budget)
-        if not shares:
-            return
-        self._compute(shares)
-        with self._lock:
-            unfinished = [job for job, _ in shares if job.left]
-            for job, _ in shares:
+            self._computing = tuple(job for job, _ in shares)
+            for job in self._computing:
                 self._jobs.remove(job)
+        for job in self._computing:
+            if not job.found:
+                metrics.WAITED.observe(self._clock() - job.added)
+        if shares:
+            self._compute(shares)
+        with self._lock:
+            unfinished = [job for job in self._computing if job.left]
+            self._computing = ()
+            # They go to the back: nobody waits for the whole of a long call.
             self._jobs.extend(unfinished)
             self._tell()
         if unfinished:
@@ -94,9 +101,6 @@ class OnlineQueue:
     def _compute(self, shares: Sequence[Share]) -> None:
         rows = [row for _, taken in shares for row in taken]
         started = self._clock()
-        for job, _ in shares:
-            if not job.found:
-                metrics.WAITED.observe(started - job.added)
         try:
             scores = self._score(rows, shares[0][0].wanted)
         except Exception as error:
@@ -123,17 +127,16 @@ class OnlineQueue:
         for job in [job for job in self._jobs if job.is_given_up(now)]:
             self._jobs.remove(job)
             job.future.cancel()
-        self._tell()
 
     def _seconds(self, tokens: int) -> float:
         """How long so many tokens take; 0 while that is not known."""
         return tokens / self._tokens_per_s if self._tokens_per_s else 0.0
 
     def _waiting_tokens(self) -> int:
-        return sum(job.tokens for job in self._jobs)
+        return sum(job.tokens for job in (*self._computing, *self._jobs))
 
     def _tell(self) -> None:
-        metrics.WAITING_CALLS.set(len(self._jobs))
+        metrics.WAITING_CALLS.set(len(self._computing) + len(self._jobs))
         metrics.WAITING_TOKENS.set(self._waiting_tokens())
 
 

@@ -198,23 +198,20 @@ async def test_no_call_fails_while_certificates_are_renewed_again_and_again(
     authority = Authority("ours")
     files.write(authority.signed("scorer"))
     server = await serve()
-    renewing = True
+    results: list[bool] = []
 
-    async def calls() -> list[bool]:
-        found = []
+    async def calls() -> None:
         async with channel(server.port, authority) as kept:
-            while renewing:
-                found += [await answered(kept), await by_grpc(server, authority)]
-                found.append(await by_http(server, authority))
-        return found
+            while len(results) < 60:
+                results.append(await answered(kept))
+                results.append(await by_grpc(server, authority))
+                results.append(await by_http(server, authority))
 
-    callers = [asyncio.create_task(calls()) for _ in range(2)]
-    for _ in range(10):
+    callers = asyncio.gather(calls(), calls())
+    while not callers.done():
         files.write(authority.signed("scorer"))
-        await asyncio.sleep(0.1)
-    renewing = False
-    results = [result for caller in callers for result in await caller]
-    assert len(results) > 10
+        await asyncio.sleep(0.05)
+    await callers
     assert all(results)
 
 

@@ -91,6 +91,12 @@ def test_a_scorer_listens_where_people_expect_it_unless_it_is_told_otherwise():
     assert usual_ports([], {"SELFIE_METRICS_PORT": "3", "SELFIE_HTTP_PORT": "4"}) == usual[:2]
 
 
+def test_without_what_http_takes_a_scorer_serves_the_rest():
+    usual = ["--port", "50051", "--metrics-port", "9090"]
+    assert usual_ports([], {}, serves_http=False) == usual
+    assert usual_ports(["--http-port", "8080"], {}, serves_http=False) == usual
+
+
 def heldout(store: Store, *, policy: str, reference: str, pairs: int = 40) -> None:
     """Publishes pairs of round 1, of which people chose the one of greater reward in three of four."""
     rows = [

@@ -111,6 +111,26 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(queue: OnlineQueue, sco
     assert caught.value.retry_after_s > 0
 
 
+def test_calls_that_were_given_up_take_no_place_from_others(queue: OnlineQueue, score: HeldScore):
+    hold(queue, score)
+    for number in range(9):
+        queue.add([row(number)], PLAIN).cancel()
+    wanted = queue.add([row(10)], PLAIN)
+    score.go_on.set()
+    assert found(wanted) == [10.0]
+
+
+def test_a_call_that_is_given_up_while_it_is_computed_disturbs_nothing(queue: OnlineQueue, score: HeldScore):
+    score.go_on.clear()
+    given_up = queue.add([row(number, 9) for number in range(1, 4)], PLAIN)
+    score.reached.wait(10)
+    given_up.cancel()
+    wanted = queue.add([row(7)], PLAIN)
+    score.go_on.set()
+    assert found(wanted) == [7.0]
+    assert [[each.response_ids[0] for each in call] for call in score.calls] == [[1], [7]]
+
+
 def test_a_call_larger_than_the_queue_is_taken_where_nothing_waits(queue: OnlineQueue):
     assert found(queue.add([row(3, 80)], PLAIN)) == [3.0]
 
