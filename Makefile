@@ -48,12 +48,14 @@ check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and gener
 	mypy
 	lint-imports
 	python tools/protos.py check
+	python tools/openapi.py check
 
 bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in bench/results
 	python bench/scoring.py
 
-proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1
+proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1, and describe the HTTP API
 	python tools/protos.py generate
+	python tools/openapi.py generate
 
 requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \
