@@ -33,9 +33,6 @@ from selfie.training.job import Job, find, published, record_page, require_same,
 from selfie.training.outcomes import Failure, Progress, read_failure, read_progress, told
 from selfie.training.records import JobRecord, Refusal
 
-JOB_REFUSED = "JobRefused"
-"""The API server does not let us make the Job; it is tried again."""
-
 
 class ClusterJobs:
     """Jobs of a cluster's runs; see `selfie.training.job.Jobs`."""
@@ -147,10 +144,7 @@ class ClusterJobs:
                 await self._create(SERVICE, objects.rendezvous_of(granted.wanted.owner), uid)
             found = await self._create(JOB, granted.job, uid)
         except (PermissionDenied, InvalidInput) as error:
-            quota = "exceeded quota" in str(error)
-            refusal = Refusal(
-                reason=reasons.WAITING_FOR_CAPACITY if quota else JOB_REFUSED, message=str(error)
-            )
+            refusal = Refusal(reason=reasons.POD_REFUSED, message=str(error))
             return record.changed(refusal=refusal, changed_at=self._now())
         objects.require_told(found, granted.wanted)
         return record.changed(state="running", changed_at=self._now())
