@@ -27,6 +27,11 @@ def hierarchies(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
     return paths if paths and all(_can_write(path) for path in paths) else []
 
 
+def everywhere(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
+    """All mount points of cgroups: runtimes make theirs also where nobody asked them to."""
+    return [path for _, path, _ in _mounted(mounts)]
+
+
 def make(name: str, places: Iterable[Path]) -> None:
     """The cgroup ``name`` in each hierarchy, ready for children."""
     for place in places:

@@ -89,10 +89,8 @@ def _scheduler(plan: Plan, secrets: Secrets) -> list[str]:
     return [
         plan.binaries["kube-scheduler"],
         f"--kubeconfig={kubeconfig}",
-        f"--authentication-kubeconfig={kubeconfig}",
-        f"--authorization-kubeconfig={kubeconfig}",
         "--leader-elect=false",
-        "--bind-address=127.0.0.1",
+        "--secure-port=0",
     ]
 
 

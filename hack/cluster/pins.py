@@ -1,5 +1,6 @@
 """What is built from which Go module, at the version that its go.mod pins."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -31,8 +32,8 @@ class Module:
 
     @property
     def key(self) -> str:
-        """Name of its folder in the cache."""
-        return f"{self.name}-{self.version}"
+        """Name of its folder in the cache: another for other dependencies, or other sources of our own."""
+        return f"{self.name}-{self.version}-{_digest(self.directory)[:8]}"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,14 @@ def _required(file: Path, path: str) -> str:
     if not found:
         raise ValueError(f"{file} does not say which version of {path} it requires")
     return found[1]
+
+
+@cache
+def _digest(directory: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(f"{file.relative_to(directory)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _release(text: str) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -57,19 +57,23 @@ def _filesystem() -> RootFilesystem:
     shown = shown_directories()
     filesystem = RootFilesystem(
         directories=["/tmp", "/proc", "/sys", "/dev", "/etc", MOUNTED_AT],
-        files={str(interpreter): interpreter},
+        files={str(name): interpreter for name in _names_of(Path(sys.executable))},
         texts={"/etc/nsswitch.conf": "hosts: files dns\n"},
         # Scripts of the virtual environment name its interpreter by the path that it has here.
         links={shown[name]: f"{MOUNTED_AT}/{name}" for name in ("venv", "stdlib")},
     )
+    # By the names under which they are looked for, which links would hide.
     for library in _libraries(interpreter, Path(shown["stdlib"])):
-        _add_library(filesystem, library)
+        filesystem.files[str(library)] = library.resolve()
     return filesystem
 
 
-def _add_library(filesystem: RootFilesystem, library: Path) -> None:
-    # By the name under which it is looked for; the loader's own path is fixed in every executable.
-    filesystem.files[str(library)] = library.resolve()
+def _names_of(interpreter: Path) -> Iterator[Path]:
+    """Where links lead on the way from the virtual environment, which is not in the image, to the file."""
+    while interpreter.is_symlink():
+        interpreter = interpreter.parent / interpreter.readlink()
+        if not interpreter.is_relative_to(sys.prefix):
+            yield interpreter
 
 
 def _libraries(interpreter: Path, stdlib: Path) -> set[Path]:

@@ -29,13 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     plan = replace(Plan.read(chosen.directory), cgroup=cgroups.name_for(os.getpid()))
     plan.write()
-    places = cgroups.hierarchies()
-    cgroups.sweep(places)
+    cgroups.sweep(cgroups.everywhere())
     try:
-        cgroups.make(plan.cgroup, places)
+        cgroups.make(plan.cgroup, cgroups.hierarchies())
         return _keep(plan, owned=chosen.owned)
     finally:
-        cgroups.remove(plan.cgroup, places)
+        cgroups.remove(plan.cgroup, cgroups.everywhere())
         if plan.removes:
             shutil.rmtree(plan.directory, ignore_errors=True)
 

@@ -1,7 +1,8 @@
 """When a restart would help: what the probes say, from what the process knows of itself.
 
 Liveness must tell a dead watch from an API server that cannot be reached: a restart mends the
-first and makes the second worse, by the kubelet's own growing waits between restarts.
+first and makes the second worse, by the kubelet's own growing waits between restarts. Nor does one
+mend a Role that is missing.
 """
 
 from collections.abc import Mapping
@@ -18,12 +19,14 @@ LONGEST_LAG_S = 10
 class Vitals:
     """Ages and waits, in seconds.
 
-    ``watches``: since each watch last brought anything. ``reached``: since the API server last
+    ``watches``: since each watch last brought anything. ``refusals``: what the server says to those
+    that it refuses. ``reached``: since the API server last
     answered anything. ``stuck``: since any worker moved while a run waits; ``look``: the longest
     that one look may take. ``lag``: how late the event loop ran, lately.
     """
 
     watches: Mapping[str, float]
+    refusals: Mapping[str, str]
     reached: float
     stuck: float
     look: float
@@ -39,7 +42,7 @@ def ailments(vitals: Vitals) -> list[str]:
     found += [
         f"watch of {resource} silent for {age:.0f} s"
         for resource, age in vitals.watches.items()
-        if age > bound
+        if age > bound and resource not in vitals.refusals
     ]
     if vitals.reached > UNREACHED_S:
         found.append(f"API server not reached for {vitals.reached:.0f} s")
@@ -54,7 +57,7 @@ def ailments(vitals: Vitals) -> list[str]:
 
 def obstacles(vitals: Vitals) -> list[str]:
     """Why the process is not ready; a standby that waits for the Lease is."""
-    found = []
+    found = list(vitals.refusals.values())
     if not vitals.synced:
         found.append("not everything is listed yet")
     if vitals.reached > REACHED_LATELY_S:

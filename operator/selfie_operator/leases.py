@@ -29,8 +29,8 @@ _NEVER = float("-inf")
 
 
 def steady_clock() -> float:
-    """Seconds that go on while the process is stopped or the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    """Seconds that go on while the process is stopped, and on Linux while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, kw_only=True)

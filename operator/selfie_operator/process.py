@@ -115,6 +115,9 @@ class Operator:
         """What the probes judge by."""
         return Vitals(
             watches={reflector.resource: reflector.silent_s for reflector in self._reflectors},
+            refusals={
+                reflector.resource: reflector.refusal for reflector in self._reflectors if reflector.refusal
+            },
             reached=self._reached.age_s,
             stuck=self._queue.stuck_s,
             look=self._settings.reconcile_seconds,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from selfie.errors import FailedPrecondition, SelfieError
+from selfie.errors import FailedPrecondition, PermissionDenied, SelfieError
 from selfie.kube.answers import EXPIRED
 from selfie.kube.api import Api, Change
 from selfie.kube.objects import SELFIE_RUN, generation_of, is_going, version_of
@@ -54,6 +54,8 @@ class Reflector:
         # Of watches in a row, which lists do not mend.
         self._failures = 0
         self._heard_at = asyncio.get_running_loop().time()
+        self.refusal: str | None = None
+        """Why it may not list or watch, while the server says so."""
 
     @property
     def resource(self) -> str:
@@ -136,11 +138,13 @@ class Reflector:
             self._hint(key, self._cache.kind == SELFIE_RUN and _is_wish(update))
 
     def _heard(self) -> None:
+        self.refusal = None
         self._heard_at = asyncio.get_running_loop().time()
         WATCH_LAST_EVENT.labels(self.resource).set(time.time())
 
     def _wait_s(self, what: str, error: SelfieError, failures: int) -> float:
         wait = self._watching.backoff.seconds(failures, error)
+        self.refusal = str(error) if isinstance(error, PermissionDenied) else None
         WATCH_RESTARTS.labels(self.resource, what).inc()
         log.warning("watch failed", resource=self.resource, what=what, error=str(error), failures=failures)
         return wait

@@ -221,6 +221,14 @@ def test_a_status_of_every_kind_is_taken_as_it_is(runs: Runs) -> None:
     assert RunStatus.model_validate(answer.body["status"]) == status
 
 
+def test_others_may_set_conditions_of_their_own(runs: Runs) -> None:
+    runs.create(dict(BASE))
+    theirs = {"type": "example.com/Billed", "status": "True", "reason": "Paid", **CONDITION}
+    answer = runs.write_status("toy", {"conditions": [*COMPLETE, theirs]})
+    assert answer.code == 200
+    assert theirs in answer.body["status"]["conditions"]
+
+
 def test_a_status_that_is_too_large_is_refused(runs: Runs) -> None:
     runs.create(dict(BASE))
     rounds = [{"round": number} for number in range(21)]

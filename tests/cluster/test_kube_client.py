@@ -198,6 +198,9 @@ async def test_a_server_that_falls_silent_ends_its_watches(control_plane: Cluste
                 await api.get(CONFIG_MAP, "a", namespace=namespace)
         finally:
             await asyncio.to_thread(control_plane.resume, "kube-apiserver")
+        # Until it has answered once more, the connections that were given up are half closed.
+        await api.get(CONFIG_MAP, "a", namespace=namespace)
+        await asyncio.sleep(1)
 
 
 async def test_a_server_that_was_killed_is_spoken_to_again(control_plane: Cluster, namespace: str):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cluster import nodes, thin, volumes
-from cluster.cgroups import hierarchies, name_for, sweep
+from cluster.cgroups import everywhere, name_for, sweep
 from cluster.images import ImageConfiguration, RootFilesystem, write_archive
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, found, started_or_skipped
@@ -233,11 +233,14 @@ def test_a_kill_of_what_a_node_hangs_on_leaves_nothing(node: Cluster, victim: st
         os.kill(owner.pid if victim == "owner" else int(warden), signal.SIGKILL)
         owner.kill()
         owner.wait()
-        if victim == "warden":
-            # Nobody is left to remove its cgroups: the next start of a node does.
-            until(lambda: not _processes(directory))
-            sweep(hierarchies())
-        until(lambda: not _traces(int(warden), directory))
+
+        def nothing_is_left() -> bool:
+            if victim == "warden":
+                # Nobody is left to remove its cgroups: the next start of a node does.
+                sweep(everywhere())
+            return not _traces(int(warden), directory)
+
+        until(nothing_is_left)
         assert _interfaces() == interfaces
     finally:
         owner.stdout.close()
@@ -247,7 +250,7 @@ def test_a_kill_of_what_a_node_hangs_on_leaves_nothing(node: Cluster, victim: st
 def _traces(warden: int, directory: str) -> list[str]:
     """Processes, mounts and cgroups of a node, as this machine sees them."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    groups = [str(place / name_for(warden)) for place in hierarchies()]
+    groups = [str(place / name_for(warden)) for place in everywhere()]
     return [
         *_processes(directory),
         *(line for line in mounts if directory in line),

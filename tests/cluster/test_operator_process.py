@@ -120,9 +120,9 @@ def test_a_leader_reconciles_and_says_so(operators: Operators):
     operators.leads("a")
     assert operators.ask("a", "/healthz") == "ok\n"
     until(lambda: operators.ask("a", "/readyz") == "ok\n")
+    until(lambda: 'selfie_operator_reconcile_total{result="success"}' in operators.ask("a", "/metrics"))
     metrics = operators.ask("a", "/metrics")
     assert "selfie_operator_is_leader 1.0" in metrics
-    assert 'selfie_operator_reconcile_total{result="success"}' in metrics
     assert 'selfie_operator_api_requests_total{code="201",resource="configmaps",verb="create"} 1.0' in metrics
 
 

@@ -40,8 +40,3 @@ dns:///{{ include "selfie.name" . }}.{{ .root.Release.Namespace }}.svc:50051
 {{- else }}{{ $name }}:{{ $images.tag | default .root.Chart.AppVersion }}
 {{- end }}
 {{- end }}
-
-{{/* The parts of a list that are there, as YAML; nothing for an empty one. */}}
-{{- define "selfie.list" -}}
-{{- with . }}{{ toYaml . }}{{ end }}
-{{- end }}

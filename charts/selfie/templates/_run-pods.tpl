@@ -6,14 +6,17 @@ What operator and training controller are told of the pods that they make: the f
 {{- $operator := include "selfie.subject" (dict "root" . "component" "operator") }}
 {{- $generation := include "selfie.subject" (dict "root" . "component" "generation") }}
 engine:
-  {{- include "selfie.run-pod" (dict "root" . "component" "engine" "callers" (list $generation $operator)) | nindent 2 }}
+  {{- include "selfie.run-pod" (dict "root" . "component" "engine" "callers" (list $generation $operator)) | trim | nindent 2 }}
 scoring:
-  {{- include "selfie.run-pod" (dict "root" . "component" "scoring" "callers" (list $operator)) | nindent 2 }}
+  {{- include "selfie.run-pod" (dict "root" . "component" "scoring" "callers" (list $operator)) | trim | nindent 2 }}
 trainer:
-  {{- include "selfie.run-pod" (dict "root" . "component" "trainer") | nindent 2 }}
+  {{- include "selfie.run-pod" (dict "root" . "component" "trainer") | trim | nindent 2 }}
 {{- end }}
 
-{{/* One component; without callers it is a program, which nobody calls and which calls nobody. */}}
+{{/*
+One component. With callers it is a server, which reads the API server's keys with its account's
+token to verify theirs; without, it is a program, which nobody calls and which calls nobody.
+*/}}
 {{- define "selfie.run-pod" -}}
 {{- $values := index .root.Values.runPods .component }}
 {{- $all := .root.Values.allPods }}
@@ -27,7 +30,6 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 serviceAccount: {{ include "selfie.name" . }}
-# A server reads the API server's keys with it, by which callers' tokens are verified.
 automountToken: {{ hasKey . "callers" }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
@@ -38,36 +40,48 @@ env:
     value: {{ toJson . | quote }}
   {{- end }}
   {{- include "selfie.env" $parts | nindent 2 }}
+{{- with include "selfie.run-pod.volumes" $parts }}
 volumes:
-  {{- include "selfie.run-pod.volumes" $parts | nindent 2 }}
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "selfie.run-pod.mounts" $parts }}
 volumeMounts:
-  {{- include "selfie.run-pod.mounts" $parts | nindent 2 }}
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with merge (dict) $values.nodeSelector $all.nodeSelector }}
 nodeSelector:
-  {{- merge (dict) $values.nodeSelector $all.nodeSelector | toYaml | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat $all.tolerations $values.tolerations }}
 tolerations:
-  {{- concat $all.tolerations $values.tolerations | toYaml | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with $values.runtimeClassName }}
 runtimeClassName: {{ . }}
 {{- end }}
 {{- with $values.priorityClassName | default $all.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
+{{- with merge (dict) $values.podLabels $all.labels }}
 labels:
-  {{- merge (dict) $values.podLabels $all.labels | toYaml | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with merge (dict) $values.podAnnotations $all.annotations }}
 annotations:
-  {{- merge (dict) $values.podAnnotations $all.annotations | toYaml | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 graceSeconds: {{ $values.graceSeconds }}
 {{- end }}
 
 {{/* /tmp is there already: the code that makes these pods sees to it. */}}
 {{- define "selfie.run-pod.volumes" -}}
 {{- $store := include "selfie.store.volumes" .root | fromYamlArray }}
-{{- concat $store .root.Values.allPods.extraVolumes .values.extraVolumes | toYaml }}
+{{- with concat $store .root.Values.allPods.extraVolumes .values.extraVolumes }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{- define "selfie.run-pod.mounts" -}}
 {{- $store := include "selfie.store.mounts" .root | fromYamlArray }}
-{{- concat $store .root.Values.allPods.extraVolumeMounts .values.extraVolumeMounts | toYaml }}
+{{- with concat $store .root.Values.allPods.extraVolumeMounts .values.extraVolumeMounts }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{- define "selfie.run-pods.volume" -}}

@@ -66,7 +66,9 @@ spec:
       terminationGracePeriodSeconds: 30
       securityContext:
         {{- include "selfie.pod.security" . | nindent 8 }}
-      {{- include "selfie.pod.placement" . | nindent 6 }}
+      {{- with include "selfie.pod.placement" . | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
       containers:
         - name: {{ .component }}
           image: {{ include "selfie.image" . }}
@@ -77,7 +79,9 @@ spec:
             {{- toYaml .args | nindent 12 }}
           env:
             {{- include "selfie.server.env" . | nindent 12 }}
-            {{- include "selfie.list" .env | nindent 12 }}
+            {{- with .env }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
             {{- include "selfie.env" . | nindent 12 }}
           ports:
             - name: grpc
@@ -108,8 +112,12 @@ spec:
           terminationMessagePolicy: FallbackToLogsOnError
           volumeMounts:
             {{- include "selfie.mounts" . | nindent 12 }}
-            {{- include "selfie.list" .mounts | nindent 12 }}
+            {{- with .mounts }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
       volumes:
         {{- include "selfie.volumes" . | nindent 8 }}
-        {{- include "selfie.list" .volumes | nindent 8 }}
+        {{- with .volumes }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
 {{- end }}

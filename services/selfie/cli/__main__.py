@@ -13,6 +13,8 @@ from selfie import __version__
 from selfie.cli.arguments import Artifacts, Output, Place, RunFile, check_output
 from selfie.cli.artifacts import commands as artifact_commands
 from selfie.cli.failures import told_to_people
+from selfie.cli.ports import usual_ports
+from selfie.cli.scoring import score
 from selfie.errors import InvalidInput
 
 app = typer.Typer(
@@ -21,6 +23,7 @@ app = typer.Typer(
     help="Aligns a language model with preference data that the model makes itself.",
 )
 app.add_typer(artifact_commands, name="artifacts")
+app.command()(score)
 
 
 @app.command()
@@ -149,7 +152,8 @@ def serve(
             raise InvalidInput("NAME", f"{name!r} is no service", f"use one of {', '.join(services)}")
         if run is not None:
             weights = _weights_of(name, run, number, artifacts)
-    os.execv(sys.executable, [sys.executable, "-m", f"selfie.{name}", *weights, *context.args])
+    ports = usual_ports(context.args, os.environ) if name == "scoring" else []
+    os.execv(sys.executable, [sys.executable, "-m", f"selfie.{name}", *weights, *ports, *context.args])
 
 
 def _weights_of(name: str, run: str, number: int | None, artifacts: str | None) -> list[str]:

@@ -7,7 +7,9 @@ import aiohttp
 from selfie_operator.health import Vitals
 from selfie_operator.probes import serve_probes
 
-WELL = Vitals(watches={"jobs": 1}, reached=1, stuck=0, look=120, lag=0, synced=True, lost_lease=False)
+WELL = Vitals(
+    watches={"jobs": 1}, refusals={}, reached=1, stuck=0, look=120, lag=0, synced=True, lost_lease=False
+)
 
 
 async def ask(port: int, path: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from selfie_operator.health import Vitals, ailments, obstacles
 
 WELL = Vitals(
     watches={"selfieruns": 30, "jobs": 60},
+    refusals={},
     reached=1,
     stuck=0,
     look=120,
@@ -52,3 +53,9 @@ def test_a_process_that_has_not_listed_everything_is_alive_but_not_ready():
     starting = replace(WELL, synced=False)
     assert ailments(starting) == []
     assert obstacles(starting) == ["not everything is listed yet"]
+
+
+def test_a_role_that_is_missing_is_said_and_not_restarted_for():
+    refused = replace(WELL, watches={"jobs": 600}, refusals={"jobs": "list jobs: 403"})
+    assert ailments(refused) == []
+    assert obstacles(refused) == ["list jobs: 403"]

@@ -255,9 +255,11 @@ def test_a_watch_that_is_forbidden_works_once_it_is_allowed():
         async with reflecting(api) as found:
             await asyncio.sleep(100)
             assert found.reflector.silent_s == 100
+            assert found.reflector.refusal == "list selfieruns"
             api.fault = lambda verb, kind: None
             await asyncio.sleep(31)
             assert found.cache.synced
+            assert found.reflector.refusal is None
 
     virtually(test)
 

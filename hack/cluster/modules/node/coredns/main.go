@@ -12,6 +12,7 @@ import (
 )
 
 func main() {
-	dnsserver.Directives = []string{"bind", "errors", "template", "kubernetes"}
+	// The order in which plugins are asked: only names that nobody knows are for the template.
+	dnsserver.Directives = []string{"bind", "errors", "kubernetes", "template"}
 	coremain.Run()
 }
