@@ -39,7 +39,7 @@ class Told(Protocol):
 
 
 def now() -> datetime:
-    # Whole seconds, as in all times of Kubernetes.
+    """The time in whole seconds, as in all times of Kubernetes."""
     return datetime.now(UTC).replace(microsecond=0)
 
 

@@ -226,3 +226,20 @@ async def test_a_method_that_was_changed_past_the_api_server_has_no_effect(run_o
     await release.drive(key)
     seeds = {work.call.run.spec.random_seed for work in release.services.works.values()}
     assert seeds == {42}
+
+
+async def test_a_run_whose_config_map_is_deleted_by_hand_gets_another_and_can_be_cancelled(
+    release, run_object
+):
+    key = release.apply(run_object())
+    await release.drive(key, until=lambda: release.status_of(key).step == "rounds/01/generate")
+    [found] = release.api.of(CONFIG_MAP)
+    release.api.remove((CONFIG_MAP, NAMESPACE, found["metadata"]["name"]))
+    release.start_operator()
+    await release.look(key)
+    assert release.api.of(CONFIG_MAP)
+    release.api.remove((CONFIG_MAP, NAMESPACE, found["metadata"]["name"]))
+    release.api.edit(SELFIE_RUN, key.name, key.namespace, cancel=True)
+    release.start_operator()
+    await release.drive(key)
+    assert derived_reason(release.status_of(key)) == "Cancelled"

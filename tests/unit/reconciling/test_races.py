@@ -142,3 +142,14 @@ async def test_a_run_that_was_replaced_by_another_of_its_name_is_not_taken_for_i
     assert release.services.begun == begun
     assert uid_of(release.run(key)) != old
     assert "status" not in release.run(key)
+
+
+async def test_a_run_that_is_mended_while_it_is_called_wrong_is_just_looked_at_again(run_object):
+    release = SimulatedRelease()
+    key = release.apply(run_object(retries=-1))
+    release.api.edit(SELFIE_RUN, key.name, key.namespace, retries=1)
+    assert await release.look(key) == 0.5  # the watch has not told of it
+    assert "status" not in release.run(key)
+    release.told.catch_up()
+    await release.drive(key)
+    assert release.status_of(key).is_terminal

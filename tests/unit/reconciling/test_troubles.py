@@ -308,6 +308,27 @@ async def test_an_unreachable_store_stalls_the_run_and_lets_alone_what_runs(rele
     await goes_on(release, key)
 
 
+@pytest.mark.parametrize(("asked", "expected"), [("cancel", "Cancelled"), ("suspend", "Suspended")])
+async def test_a_run_can_be_stopped_while_its_store_is_away(release, run_object, asked, expected):
+    key = release.apply(run_object())
+    await release.drive(key, until=lambda: release.status_of(key).step == "rounds/01/train")
+    await release.look(key)
+    for work in release.services.works.values():
+        work.total = 10_000
+
+    def fail(path):
+        raise OSError("no route to host")
+
+    release.hooks.read = fail
+    release.hooks.before = lambda what: fail(what) if what.startswith("store") else None
+    edit(release, key, **{asked: True})
+    for _ in range(20):
+        await look_or_fail(release, key)
+        await release.tick()
+    assert reason(release, key) == expected
+    assert release.is_released(key)
+
+
 async def test_a_damaged_manifest_stalls_the_run_with_its_place(release, run_object):
     key = release.apply(run_object())
     await release.drive(key, until=lambda: release.status_of(key).step == RUNNING)
