@@ -1,12 +1,21 @@
 """Clusters as fixtures: a control plane per module, one node for all."""
 
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
+from charts import found_helm
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
+from installations import Installation, prepared
+from killing import DATA, TinyRun, made_by, write_run
+from selfie.local.nurseries import own_nursery
+from tiny_data import write_data
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +53,30 @@ def _fresh(cluster: Cluster | NodeCluster, labels: dict[str, str]) -> str:
     # A pod without its account is refused, and the account takes a moment.
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"-n={name}", "--timeout=60s")
     return name
+
+
+@pytest.fixture(scope="session")
+def release(node_cluster: NodeCluster, tiny_checkpoint: Path) -> Installation:
+    """The chart on the node, with the sources of the tiny run in its volume."""
+    cluster = node_cluster.breakable()
+    found = prepared(cluster, found_helm(cluster.kubeconfig), f"team-{secrets.token_hex(4)}")
+    shutil.copytree(tiny_checkpoint, found.sources / "model")
+    write_data(found.sources, **DATA)
+    found.install()
+    return found
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Mapping[str, Any]]:
+    """What the tiny run makes on this machine, without a cluster."""
+    with TemporaryDirectory(prefix="selfie-") as directory:
+        nursery = own_nursery(Path(directory))
+        nursery.warm_up()
+        file = write_run(tmp_path_factory.mktemp("run"), tiny_checkpoint)
+        run = TinyRun(file, tmp_path_factory.mktemp("reference"), nursery)
+        try:
+            run.finish()
+            yield made_by(run.store)
+        finally:
+            run.close()
+            nursery.close()

@@ -41,10 +41,13 @@ spec:
     prompts: {{dataset: prompts.jsonl, from: 40, count: 6}}
 """
 
+# Rows of the data sets that the run reads.
+DATA = {"seed": 16, "heldout": 80, "prompts": 46}
+
 
 def write_run(directory: Path, model: Path) -> Path:
     """The run's file with its data beside it."""
-    write_data(directory, seed=16, heldout=80, prompts=46)
+    write_data(directory, **DATA)
     file = directory / "run.yaml"
     file.write_text(SPEC.format(model=model))
     return file
