@@ -2,7 +2,8 @@
 
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -67,16 +68,26 @@ def release(node_cluster: NodeCluster, tiny_checkpoint: Path) -> Installation:
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Iterator[Mapping[str, Any]]:
-    """What the tiny run makes on this machine, without a cluster."""
+def reference(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
+) -> Iterator[Callable[[], Mapping[str, Any]]]:
+    """Gives what the tiny run makes on this machine; until then, it goes on beside the tests."""
     with TemporaryDirectory(prefix="selfie-") as directory:
         nursery = own_nursery(Path(directory))
-        nursery.warm_up()
-        file = write_run(tmp_path_factory.mktemp("run"), tiny_checkpoint)
-        run = TinyRun(file, tmp_path_factory.mktemp("reference"), nursery)
+        run = TinyRun(
+            write_run(tmp_path_factory.mktemp("run"), tiny_checkpoint),
+            tmp_path_factory.mktemp("reference"),
+            nursery,
+        )
+        run.start()
+
+        @cache
+        def made() -> Mapping[str, Any]:
+            run.finish(seconds=600)
+            return made_by(run.store)
+
         try:
-            run.finish()
-            yield made_by(run.store)
+            yield made
         finally:
             run.close()
             nursery.close()

@@ -7,10 +7,10 @@ the release's own accounts, and Jobs, engine and scoring workers in pods of the 
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -26,7 +26,8 @@ from selfie.runs.lineage import published_policy
 from waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-COMPLETE_S = 600
+COMPLETE_S = 1000
+Reference: TypeAlias = Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(release: Installation, reference: Mapping[str, Any]) -> Ended:
+def ended(release: Installation, reference: Reference) -> Ended:
     """The run, applied and waited for as a user does it."""
     seen = PodsSeen.begin(release)
     try:
