@@ -1,7 +1,6 @@
 """Clusters as fixtures: a control plane per module, one node for all."""
 
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -14,9 +13,8 @@ from charts import found_helm
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
 from installations import Installation, prepared
-from killing import DATA, TinyRun, made_by, write_run
+from killing import MODEL, SPEC, TinyRun, made_by, write_sources
 from selfie.local.nurseries import own_nursery
-from tiny_data import write_data
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +59,7 @@ def release(node_cluster: NodeCluster, tiny_checkpoint: Path) -> Installation:
     """The chart on the node, with the sources of the tiny run in its volume."""
     cluster = node_cluster.breakable()
     found = prepared(cluster, found_helm(cluster.kubeconfig), f"team-{secrets.token_hex(4)}")
-    shutil.copytree(tiny_checkpoint, found.sources / "model")
-    write_data(found.sources, **DATA)
+    write_sources(found.sources, tiny_checkpoint)
     found.install()
     return found
 
@@ -74,11 +71,10 @@ def reference(
     """Gives what the tiny run makes on this machine; until then, it goes on beside the tests."""
     with TemporaryDirectory(prefix="selfie-") as directory:
         nursery = own_nursery(Path(directory))
-        run = TinyRun(
-            write_run(tmp_path_factory.mktemp("run"), tiny_checkpoint),
-            tmp_path_factory.mktemp("reference"),
-            nursery,
-        )
+        file = tmp_path_factory.mktemp("run") / "run.yaml"
+        write_sources(file.parent, tiny_checkpoint)
+        file.write_text(SPEC.format(model=MODEL))
+        run = TinyRun(file, tmp_path_factory.mktemp("reference"), nursery)
         run.start()
 
         @cache

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import pytest
 
 from installations import RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
-from killing import SPEC, made_by
+from killing import MODEL, SPEC, made_by
 from selfie.runs.steps import Step
 from selfie.training.outcomes import read_progress
 from waiting import until
@@ -43,7 +43,7 @@ def disturbed(release: Installation, reference: Reference) -> Disturbed:
     release.kubectl("delete", "sfr", "--all", "--wait")
     seen = PodsSeen.begin(release)
     try:
-        run = submitted(release, SPEC.format(model="model"))
+        run = submitted(release, SPEC.format(model=MODEL))
         try:
             _disturb(release, run)
             release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={STAGE_S}s")

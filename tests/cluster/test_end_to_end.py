@@ -17,7 +17,7 @@ import pytest
 from cluster import volumes
 from clusters import apply
 from installations import MOUNTED_AT, RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
-from killing import SPEC, made_by
+from killing import MODEL, SPEC, made_by
 from scorer_client import compared
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.run_files import read_status
@@ -49,7 +49,7 @@ def ended(release: Installation, reference: Reference) -> Ended:
     """The run, applied and waited for as a user does it."""
     seen = PodsSeen.begin(release)
     try:
-        run = submitted(release, SPEC.format(model="model"))
+        run = submitted(release, SPEC.format(model=MODEL))
         try:
             release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
         except Exception as error:
@@ -60,12 +60,10 @@ def ended(release: Installation, reference: Reference) -> Ended:
     return Ended(run, seen.by_name())
 
 
-def test_every_step_makes_what_it_makes_on_a_laptop_to_the_last_bit(
-    ended: Ended, reference: Mapping[str, Any]
-):
+def test_every_step_makes_what_it_makes_on_a_laptop_to_the_last_bit(ended: Ended, reference: Reference):
     found = made_by(ended.run.store)
-    assert found.keys() == reference.keys()
-    for step, facts in reference.items():
+    assert found.keys() == reference().keys()
+    for step, facts in reference().items():
         assert found[step] == facts, step
 
 
