@@ -24,6 +24,8 @@ from selfie.processes.births import Born, process_birth
 
 _STARTS: Final = 3
 _END_LIMIT_S: Final = 30.0
+KEEP_VARIABLE: Final = "SELFIE_CLUSTER_KEEP"
+"""Set to anything, it lets logs and data stay when a cluster ends."""
 _SOURCES: Final = Path(__file__).parents[1]
 
 
@@ -146,6 +148,7 @@ def _plan(level: Level, *, directory: Path | None = None, images: Sequence[Path]
         api_port=api,
         shown=thin.shown_directories() if level == "node" else {},
         images=tuple(str(image) for image in (*own, *images)),
+        removes=not os.environ.get(KEEP_VARIABLE),
     )
 
 
