@@ -13,7 +13,7 @@ export UV_LINK_MODE ?= hardlink
 # A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test test-cluster test-faults cluster-tools check bench proto requirements clean
+.PHONY: help demo test kill-test test-cluster test-faults cluster-tools check bench proto requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -62,6 +62,21 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --group build --group dev \
 	  --constraint requirements/local.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
+	@# What images install: the versions that were tested. The operator moves no arrays; .importlinter sees to it.
+	$(UV) pip compile --quiet --group build --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/build.txt
+	$(UV) pip compile --quiet pyproject.toml --extra cluster --extra s3 --extra gcs \
+	  --no-emit-package numpy --no-emit-package pyarrow --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/operator.txt
+	$(UV) pip compile --quiet pyproject.toml --extra local --extra cluster --extra s3 --extra gcs \
+	  --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/service.txt
+	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra cluster --extra s3 --extra gcs \
+	  --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/gpu.txt
+
+images: ## Build the operator's image over a base of Debian's packages, as TARGETS says others too; root, no registry
+	@hack/images/build $(TARGETS)
 
 clean: ## Remove the environment and caches; runs stay
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ once (`selfie.rpc.errors` for gRPC).
     ├── NotFound             what was asked for is not there
     ├── AlreadyExists        somebody else created it first
     ├── FailedPrecondition   right request, wrong state: other weights served, parity broken
+    │   └── OutOfDate        made from a state that has changed: look again, then ask again
     ├── Unauthenticated      who asks could not be established
     ├── PermissionDenied     who asks may not
     ├── Overloaded           try again later
@@ -64,6 +65,18 @@ class FailedPrecondition(SelfieError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class OutOfDate(FailedPrecondition):
+    """The request follows from a state that is not there any more, or not yet.
+
+    Who asks looks again, and then finds something else to ask for, or asks for the same.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str) -> None:
+        super().__init__("OutOfDate", message)
 
 
 class Unauthenticated(SelfieError):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from selfie.artifacts.manifests import read_manifest, verify
+from selfie.artifacts.run_files import read_run, read_status
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import Store, open_store
 from selfie.artifacts.weights import weights_digest
-from selfie.local.places import read_run, read_status
 from selfie.runs.evaluation_fields import LEAST_EVALUATOR_PAIRS
 from selfie.runs.steps import steps_of
 from tiny_data import write_data

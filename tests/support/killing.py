@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from selfie.artifacts.manifests import Manifest, read_manifest, verify
+from selfie.artifacts.run_files import read_run, read_status
 from selfie.artifacts.store import Store, open_store
 from selfie.local.nurseries import NURSERY_VARIABLE
-from selfie.local.places import read_run, read_status
 from selfie.processes.births import Born, process_birth
 from selfie.processes.spawning import Nursery, Order
 from selfie.runs.lineage import added_rounds

@@ -9,6 +9,8 @@ import yaml
 from selfie.runs.load import parse_run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/paper"
+HUMAN = EXAMPLES / "human"
+CONTROLS = ("judge-random", "judge-longest", "seed-again")
 DIFFER = {
     "judge-random": {"scoring.judge": "random"},
     "judge-longest": {"scoring.judge": "longest"},
@@ -33,20 +35,25 @@ def leaves(value: Any, path: str = "") -> dict[str, Any]:
     }
 
 
-def spec_of(name: str) -> dict[str, Any]:
-    run = parse_run((EXAMPLES / f"{name}.yaml").read_text())
+def spec_of(file: Path) -> dict[str, Any]:
+    run = parse_run(file.read_text())
     return leaves(run.model_dump(mode="json", by_alias=True)["spec"])
 
 
 def test_every_variant_is_known():
     assert {path.stem for path in EXAMPLES.glob("*.yaml")} == {"main", *DIFFER}
+    assert {path.stem for path in HUMAN.glob("*.yaml")} == {"main", *CONTROLS}
 
 
-@pytest.mark.parametrize("name", DIFFER)
-def test_a_variant_differs_in_what_it_is_named_for(name: str):
-    main, variant = spec_of("main"), spec_of(name)
+@pytest.mark.parametrize(
+    "file",
+    [*(EXAMPLES / f"{name}.yaml" for name in DIFFER), *(HUMAN / f"{name}.yaml" for name in CONTROLS)],
+    ids=lambda file: f"{file.parent.name}/{file.stem}",
+)
+def test_a_variant_differs_in_what_it_is_named_for(file: Path):
+    main, variant = spec_of(file.with_stem("main")), spec_of(file)
     changed = {path: value for path, value in variant.items() if main.get(path) != value}
-    assert changed == DIFFER[name]
+    assert changed == DIFFER[file.stem]
 
 
 @pytest.mark.parametrize("name", ["main", *DIFFER])

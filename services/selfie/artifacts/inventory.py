@@ -19,9 +19,22 @@ from selfie.errors import DataCorrupted, FailedPrecondition
 from selfie.runs.steps import Step, step_at
 
 RECORDS: Final = frozenset(
-    {"operation.json", "asked", "cancel", "job.json", "progress.json", "error.json", "log.txt"}
+    {
+        "asked",
+        "cancel",
+        "error.json",
+        "job.json",
+        "log.txt",
+        "operation.json",
+        "parameters.json",
+        "progress.json",
+    }
 )
-"""What is kept of an attempt beside what it has made: who did it, and how it went."""
+"""What is kept of an attempt beside what it has made: who did it, and how it went.
+
+So are the records of its starts, and the logs of further nodes.
+"""
+_NUMBERED_RECORD = re.compile(r"(starts/\d+-\d+\.json|log-\d+\.txt)")
 
 _ORDER = (
     "adopt",
@@ -99,11 +112,12 @@ class Inventory:
 
     def unnamed(self, place: AttemptPlace) -> tuple[str, ...]:
         """Files of the attempt that no manifest names, beside its records and its shards' side-cars."""
-        records = {f"{place.path}/{name}" for name in RECORDS}
         return tuple(
             path
             for path in self.attempts.get(place, ())
-            if path not in self.names and path not in records and path.removesuffix(".json") not in self.names
+            if path not in self.names
+            and path.removesuffix(".json") not in self.names
+            and not _is_record(path.removeprefix(f"{place.path}/"))
         )
 
     def require_readable(self) -> None:
@@ -147,6 +161,10 @@ def attempt_of(path: str) -> AttemptPlace | None:
 def step_order(step: Step) -> tuple[int, int]:
     """Sorts steps into the order in which they are done; one of another name is the last of its round."""
     return step.round, _ORDER.index(step.name) if step.name in _ORDER else len(_ORDER)
+
+
+def _is_record(name: str) -> bool:
+    return name in RECORDS or _NUMBERED_RECORD.fullmatch(name) is not None
 
 
 def _in_order(place: AttemptPlace) -> tuple[tuple[int, int], int]:

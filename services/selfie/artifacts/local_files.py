@@ -36,6 +36,9 @@ class LocalFiles:
     def local_path(self, path: str) -> Path:
         return self._root / path
 
+    def below(self, path: str) -> "LocalFiles":
+        return LocalFiles(self._root / path)
+
     def read(self, path: str) -> bytes:
         return self.local_path(path).read_bytes()
 

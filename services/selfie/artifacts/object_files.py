@@ -44,6 +44,10 @@ class ObjectFiles:
     def local_path(self, _path: str) -> None:
         return None
 
+    def below(self, path: str) -> "ObjectFiles":
+        """The same bucket through the same client, from a deeper prefix on."""
+        return ObjectFiles(self._filesystem, self._full(path), metadata_argument=self._metadata_argument)
+
     def read(self, path: str) -> bytes:
         return bytes(self._filesystem.cat_file(self._full(path)))
 

@@ -13,21 +13,22 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from selfie.artifacts.exits import Exit
 from selfie.artifacts.manifests import Manifest, Record, publish, read_manifest
 from selfie.artifacts.paths import check_path
+from selfie.artifacts.starts import begin, start_uid, superseded
 from selfie.artifacts.store import Store, open_store
-from selfie.errors import InvalidInput, SelfieError
+from selfie.errors import AlreadyExists, InvalidInput, SelfieError
 
 ERROR_FILE = "error.json"
-INVALID_INPUT_STATUS = 2
-FAILURE_STATUS = 1
-_TERMINATED_STATUS = 128 + signal.SIGTERM
+PARAMETERS_FILE = "parameters.json"
 
 # What a program does: (store, parameters) -> the manifest that `run_program` publishes.
 Program = Callable[[Store, dict[str, Any]], Manifest]
@@ -89,19 +90,23 @@ def run_program(
 ) -> int:
     """Runs ``program`` with the JSON in ``--parameters FILE`` and publishes its manifest.
 
-    Returns the exit status: 0 when the step is published, by this start or an earlier one; 2 for
-    `InvalidInput`, which another attempt can't mend; 1 for every other error. Of an error,
-    ``error.json`` in the attempt has reason, message and whether trying again can help.
+    Returns the exit status, one of `Exit`. Of an error, ``error.json`` in the attempt has reason,
+    message and whether trying again can help. Of ranks that train together the first one publishes.
     """
     parser = argparse.ArgumentParser(description="A program of a run, started by its training controller.")
     parser.add_argument("--parameters", type=Path, required=True, metavar="FILE", help="JSON of the program")
     path = parser.parse_args(arguments).parameters
     _quieten()
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED_STATUS))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.TERMINATED))
     try:
         return _run(program, path, opener)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def rank() -> int:
+    """Which of the processes that train together this is, from 0."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _run(program: Program, path: Path, opener: Callable[[str], Store]) -> int:
@@ -110,15 +115,38 @@ def _run(program: Program, path: Path, opener: Callable[[str], Store]) -> int:
     store = opener(attempt.run_uri)
     try:
         if read_manifest(store, attempt.step) is None:
-            publish(store, program(store, parameters))
+            return _do(program, store, attempt, parameters)
     except Exception as error:
         # The one place where errors end: the process does, and the attempt says why.
         logger.log(
             logging.ERROR, "the program failed: %s", error, exc_info=not isinstance(error, SelfieError)
         )
-        store.write(f"{attempt.path}/{ERROR_FILE}", _describe(error))
-        return INVALID_INPUT_STATUS if isinstance(error, InvalidInput) else FAILURE_STATUS
-    return 0
+        _record(store, attempt, error)
+        return Exit.INVALID_INPUT if isinstance(error, InvalidInput) else Exit.FAILED
+    return Exit.DONE
+
+
+def _do(program: Program, store: Store, attempt: Attempt, parameters: dict[str, Any]) -> int:
+    if rank() > 0:
+        program(store, parameters)
+        return Exit.DONE
+    start = begin(store, attempt.path, uid=start_uid(os.environ, new_writer()))
+    manifest = program(store, parameters)
+    why = superseded(store, attempt.step, attempt.number, start)
+    if why is not None:
+        logger.warning("start %d publishes nothing: %s", start.number, why.name)
+        return why
+    publish(store, manifest)
+    return Exit.DONE
+
+
+def _record(store: Store, attempt: Attempt, error: Exception) -> None:
+    path = f"{attempt.path}/{ERROR_FILE}"
+    if rank() == 0:
+        store.write(path, _describe(error))
+        return
+    with suppress(AlreadyExists):
+        store.create(path, _describe(error))
 
 
 def _describe(error: Exception) -> bytes:

@@ -30,6 +30,7 @@ class Files(Protocol):
     """What a kind of store has to do; paths are checked, and errors translated, by `Store`."""
 
     def local_path(self, path: str, /) -> Path | None: ...
+    def below(self, path: str) -> "Files": ...
     def read(self, path: str) -> bytes: ...
     def replace(self, path: str, data: bytes) -> None: ...
     def create(self, path: str, data: bytes) -> None: ...
@@ -112,6 +113,10 @@ class Store:
     def __init__(self, uri: str, files: Files) -> None:
         self.uri = uri.rstrip("/")
         self._files = files
+
+    def below(self, path: str) -> "Store":
+        """The store whose root is the directory ``path`` of this one, through the same client."""
+        return Store(self._place(path), self._files.below(path))
 
     def read(self, path: str) -> bytes:
         """All bytes of a file; `NotFound` if it is not there."""

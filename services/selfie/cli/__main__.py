@@ -72,9 +72,9 @@ def plan(
 @app.command()
 def status(place: Place, artifacts: Artifacts = None, output: Output = "text") -> None:
     """Tell how a run stands."""
+    from selfie.artifacts.run_files import read_run, read_status
     from selfie.cli.places import find_store
     from selfie.cli.telling import print_status
-    from selfie.local.places import read_run, read_status
     from selfie.runs.status import object_of_status
 
     with told_to_people():
@@ -90,9 +90,9 @@ def status(place: Place, artifacts: Artifacts = None, output: Output = "text") -
 @app.command()
 def report(place: Place, artifacts: Artifacts = None) -> None:
     """Write the report of a run, finished or not, and print its path."""
+    from selfie.artifacts.run_files import read_run, read_status
     from selfie.cli.places import find_store
     from selfie.cli.running import report_of
-    from selfie.local.places import read_run, read_status
 
     with told_to_people():
         store = find_store(place, artifacts)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from selfie.artifacts.inventory import step_order
 from selfie.artifacts.manifests import FileEntry, Manifest, read_manifest
+from selfie.artifacts.run_files import read_status
 from selfie.artifacts.store import Store
 from selfie.errors import InvalidInput, NotFound
-from selfie.local.places import read_status
 from selfie.runs.steps import Step, step_at
 
 GROUP = "checkpoint"

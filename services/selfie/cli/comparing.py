@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table as TextTable
 from rich.text import Text
 
+from selfie.artifacts.run_files import read_run, read_status
 from selfie.cli.places import find_store
 from selfie.compare.comparing import compare_runs
 from selfie.compare.runs import JudgedRun, read_judged_run, with_names_apart
 from selfie.compare.shape import ComparedRuns, object_of
 from selfie.compare.tables import tables_of
-from selfie.local.places import read_run, read_status
 from selfie.report.heldout import READINGS
 from selfie.report.tables import Table
 

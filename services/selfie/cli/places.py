@@ -4,9 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from selfie.artifacts.inventory import Inventory, take_inventory
+from selfie.artifacts.run_files import read_run
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import InvalidInput
-from selfie.local.places import DEFAULT_ARTIFACTS, artifacts_uri, read_run, with_absolute_sources
+from selfie.local.places import DEFAULT_ARTIFACTS, artifacts_uri, with_absolute_sources
 from selfie.runs.documents import MAX_CHARACTERS
 from selfie.runs.load import parse_run
 from selfie.runs.spec import SelfieRun

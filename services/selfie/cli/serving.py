@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfie.artifacts.manifests import read_manifest
+from selfie.artifacts.run_files import read_run, read_status
 from selfie.artifacts.store import Store
 from selfie.artifacts.weights import pull, weights_digest
 from selfie.errors import FailedPrecondition, InvalidInput
-from selfie.local.places import read_run, read_status
 from selfie.runs.lineage import Source, initial_model, published_policy
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from selfie.artifacts.garbage import Garbage, delete, find_garbage
 from selfie.artifacts.inventory import Inventory
 from selfie.artifacts.retention import Removal, forgotten_weights, removals, remove
+from selfie.artifacts.run_files import read_run, read_status
 from selfie.artifacts.store import Store
 from selfie.artifacts.summaries import summary
 from selfie.errors import NotFound
-from selfie.local.places import read_run, read_status, scratch_of, weights_cache
-from selfie.local.retention import dispensable_of, forget
+from selfie.local.places import forget, scratch_of, weights_cache
+from selfie.runs.retention import dispensable_of
 from selfie.runs.spec import SelfieRun
 
 

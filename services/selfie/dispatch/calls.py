@@ -1,10 +1,10 @@
 """What a step is started with, whatever service it goes to."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from selfie.runs.lineage import Input
+from selfie.runs.programs import random_seed
 from selfie.runs.spec import SelfieRun
 from selfie.runs.steps import Step, request_id
 from selfie.v1 import artifacts_pb2
@@ -48,5 +48,4 @@ class StepCall:
 
     def random_seed(self, *, bits: int = 63) -> int:
         """The step's own seed; attempts at one step share it, so that a repeated step is the same."""
-        text = f"{self.run.spec.random_seed}/{self.step.path}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> (64 - bits)
+        return random_seed(self.run.spec, self.step, bits=bits)

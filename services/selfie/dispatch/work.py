@@ -115,15 +115,17 @@ async def _observe_job(channel: grpc.aio.Channel, run_uri: str, step: Step, atte
     request = training_pb2.GetTrainingJobRequest(name=_job_name(operation_name(run_uri, step.path, attempt)))
     job = await training_pb2_grpc.TrainingServiceStub(channel).GetTrainingJob(request, timeout=CALL_SECONDS)
     failed = job.state == training_pb2.JOB_STATE_FAILED
+    says_why = failed or job.state == training_pb2.JOB_STATE_PENDING
     # A process that is gone without a word is started again in its attempt, from its checkpoint.
-    lost = failed and job.message.startswith(LOST)
+    lost = failed and job.reason == LOST
     return WorkObserved(
         step,
         attempt,
         "absent" if lost else STATES.get(job.state, "absent"),
         done=job.progress.done,
         total=job.progress.total,
-        message=job.message if failed else activity(job.progress),
+        message=job.message if says_why else activity(job.progress),
+        reason=job.reason,
         retryable=job.retryable,
         restarts=max(job.starts - 1, 0),
         eta_s=job.progress.eta_seconds or None,

@@ -1,6 +1,7 @@
 """The generation service on the wire: decodes, calls, encodes."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -33,15 +34,21 @@ _GENERATE_DATASET = f"{SERVICE_NAME}/GenerateDataset"
 class Parts:
     """What the service is put together from.
 
-    ``tokenizer`` is the policy's, if chats are taken.
+    ``engine`` answers online calls; what is for a run goes to ``engine_of`` its UID, the same one
+    unless runs have their own. ``tokenizer`` is the policy's, if chats are taken.
     Batch work waits an engine's failures out by ``retries``; an online caller hears of them.
     """
 
     engine: Engine
     replica: Replica
+    engine_of: Callable[[str], Engine] | None = None
     tokenizer: ChatTokenizer | None = None
     flow: Flow = field(default_factory=Flow)
     retries: RetryLimits = field(default_factory=RetryLimits)
+
+    def engine_for(self, run_uid: str) -> Engine:
+        """The engine that serves the run."""
+        return self.engine_of(run_uid) if self.engine_of else self.engine
 
 
 class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
@@ -79,7 +86,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             run_uid=attempt.run_uid,
             loop=asyncio.get_running_loop(),
         )
-        identity, ref, proof = await verify_engine(place, self._parts.engine, request.policy.digest)
+        engine = self._parts.engine_for(attempt.run_uid)
+        identity, ref, proof = await verify_engine(place, engine, request.policy.digest)
         return generation_pb2.VerifyEngineResponse(
             engine=identity_message(identity), result=step_result(ref, proof)
         )
@@ -97,9 +105,9 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 
 def generation_service(parts: Parts) -> Service:
     """The generation service, with the operations that its batch call starts."""
-    engine = RetryingEngine(parts.engine, parts.retries)
 
     def work(context: OperationContext, request: Message) -> Manifest:
+        engine = RetryingEngine(parts.engine_for(context.run_uid), parts.retries)
         job = job_of(cast("generation_pb2.GenerateDatasetRequest", request))
         return context.wait_for(generate_dataset(context, job, engine, parts.flow))
 

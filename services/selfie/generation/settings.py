@@ -12,7 +12,13 @@ from selfie.rpc.settings import ServerSettings
 class GenerationSettings(ServerSettings):
     """Which engine is fronted, and how it is asked."""
 
-    engine_address: str = Field(description="Address of the engine, for example 127.0.0.1:7001.")
+    engine_address: str = Field(
+        description="Address of the engine, for example 127.0.0.1:7001; {run} in it stands for the "
+        "key of the run that is sampled for, where each run has an engine of its own."
+    )
+    token_file: Path | None = Field(
+        None, description="File with the token that engines are shown; read again for each call."
+    )
     tokenizer: Path | None = Field(
         None, description="Directory with the policy's tokenizer; without it chats are refused."
     )

@@ -8,7 +8,7 @@ Every call raises the errors of `selfie.errors` and no others:
 410      `FailedPrecondition` ``Expired`` from `watch` and `list`: list again
 401/403  `PermissionDenied`, whose message names verb and resource
 422/400  `InvalidInput` with the field that the server names
-429      `Overloaded` with the server's time
+429      `Overloaded` with the server's time, as is 503 where the server says when to come back
 5xx      `Unavailable`, as are resets, refused connections and times out
 =======  ==========================================================================
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
@@ -49,6 +50,11 @@ def version_of(found: Object) -> str:
     return str(found["metadata"]["resourceVersion"])
 
 
+def generation_of(found: Object) -> int:
+    """Grows with every change of its spec; 0 for kinds that do not count."""
+    return int(found["metadata"].get("generation", 0))
+
+
 def labels_of(found: Object) -> Mapping[str, str]:
     """Its labels."""
     return found["metadata"].get("labels") or {}
@@ -63,3 +69,8 @@ def controller_uid_of(found: Object) -> str | None:
 def is_going(found: Object) -> bool:
     """Whether its deletion has begun."""
     return "deletionTimestamp" in found["metadata"]
+
+
+def micro_time(when: datetime) -> str:
+    """A time as the API writes it where microseconds count."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

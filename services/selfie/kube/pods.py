@@ -140,6 +140,17 @@ def pod_spec(
     )
 
 
+def begun_with(own: ContainerSettings, fixed: ContainerSettings) -> ContainerSettings:
+    """The release's ``own`` settings, with the image and the size that a run was started with.
+
+    Those stand in a ConfigMap, which others may be able to make. So no account, volume or command is
+    taken from there, and no image of another repository.
+    """
+    if _repository(fixed.image) != _repository(own.image):
+        return own
+    return own.model_copy(update={"image": fixed.image, "resources": fixed.resources})
+
+
 def pod_metadata(settings: ContainerSettings, labels: Mapping[str, str]) -> Object:
     """Metadata of a pod template; Selfie's own labels win over the chart's."""
     return _without_empty(
@@ -203,6 +214,12 @@ def _resources(settings: ContainerSettings, overrides: Overrides) -> Object:
         wanted[settings.accelerator] = str(overrides.accelerators)
     # Asked for and limited to the same, so that nobody is evicted for what another one took.
     return {kind: {**settings.resources.get(kind, {}), **wanted} for kind in ("requests", "limits")}
+
+
+def _repository(image: str) -> str:
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
 
 
 def _volume_name(path: str) -> str:

@@ -6,20 +6,13 @@ from pathlib import Path
 
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.weights import pull
+from selfie.dispatch.services import GRPC_SERVICES
 from selfie.errors import NotFound
 from selfie.local.places import LocalRun, weights_cache
 from selfie.local.processes import Launch
 from selfie.runs.lineage import Input
 from selfie.runs.steps import ENGINE, FILTERING, GENERATION, SCORING, TRAINING
 from selfie.runs.wanted import ServiceWanted
-
-GRPC_SERVICES = {
-    ENGINE: "selfie.v1.EngineService",
-    GENERATION: "selfie.v1.GenerationService",
-    SCORING: "selfie.v1.ScoringService",
-    FILTERING: "selfie.v1.FilteringService",
-    TRAINING: "selfie.v1.TrainingService",
-}
 
 
 class Launches:

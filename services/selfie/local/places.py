@@ -1,23 +1,30 @@
 """Where a run lies on this machine, and how it is found again."""
 
 import fcntl
-import json
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfie.artifacts.run_files import (
+    RUN_FILE,
+    identify,
+    read_run,
+    read_status,
+    write_run,
+    write_status,
+)
 from selfie.artifacts.store import Store, open_store
-from selfie.errors import FailedPrecondition, InvalidInput, NotFound
+from selfie.errors import FailedPrecondition, InvalidInput
 from selfie.runs.changes import changed_immutable_fields
-from selfie.runs.load import dump_run, parse_run
+from selfie.runs.relocating import with_sources
 from selfie.runs.spec import SelfieRun
-from selfie.runs.status import RunStatus, object_of_status, status_from_object
+from selfie.runs.status import RunStatus
 
 DEFAULT_ARTIFACTS = Path("runs")
-_RUN_FILE, _IDENTITY_FILE, _STATUS_FILE = "run.yaml", "run.json", "status.json"
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,7 @@ class LocalRun:
 
     def write_status(self, status: RunStatus) -> None:
         """Keeps what this look found."""
-        data = json.dumps(object_of_status(status), indent=2, sort_keys=True)
-        self.store.write(_STATUS_FILE, data.encode())
+        write_status(self.store, status)
 
 
 def artifacts_uri(given: str | None, run: SelfieRun) -> str:
@@ -53,31 +59,11 @@ def artifacts_uri(given: str | None, run: SelfieRun) -> str:
 def with_absolute_sources(run: SelfieRun, folder: Path) -> SelfieRun:
     """The run with its relative data sets and models made absolute; they are relative to its file."""
 
-    def absolute(uri: str) -> str:
+    def absolute(_field: str, uri: str) -> str:
         # As a URI, because a specification takes no blanks, and a folder may have some.
         return uri if "://" in uri else (folder / uri).resolve().as_uri()
 
-    spec = run.spec
-    changes: dict[str, object] = {"model": spec.model.model_copy(update={"uri": absolute(spec.model.uri)})}
-    if spec.reference_model:
-        reference = spec.reference_model
-        changes["reference_model"] = reference.model_copy(update={"uri": absolute(reference.uri)})
-    if spec.seed:
-        update = {"dataset": absolute(spec.seed.dataset)}
-        if spec.seed.heldout:
-            update["heldout"] = absolute(spec.seed.heldout)
-        changes["seed"] = spec.seed.model_copy(update=update)
-    changes["rounds"] = tuple(
-        entry.model_copy(
-            update={"prompts": entry.prompts.model_copy(update={"dataset": absolute(entry.prompts.dataset)})}
-        )
-        for entry in spec.rounds
-    )
-    if spec.evaluation.prompts:
-        prompts = spec.evaluation.prompts
-        absolute_prompts = prompts.model_copy(update={"dataset": absolute(prompts.dataset)})
-        changes["evaluation"] = spec.evaluation.model_copy(update={"prompts": absolute_prompts})
-    return run.model_copy(update={"spec": spec.model_copy(update=changes)})
+    return with_sources(run, absolute)
 
 
 def open_run(run: SelfieRun, artifacts: str) -> LocalRun:
@@ -87,20 +73,16 @@ def open_run(run: SelfieRun, artifacts: str) -> LocalRun:
     """
     store = open_store(f"{artifacts}/{run.metadata.name}")
     scratch = scratch_of(store, run)
-    try:
-        uid = str(json.loads(store.read(_IDENTITY_FILE))["uid"])
-    except NotFound:
-        uid = str(uuid.uuid4())
-        store.create(_IDENTITY_FILE, json.dumps({"uid": uid}).encode())
-    if store.exists(_RUN_FILE):
+    uid = identify(store, str(uuid.uuid4()))
+    if store.exists(RUN_FILE):
         _refuse_other_run(read_run(store), run, store)
-    store.write(_RUN_FILE, dump_run(run).encode())
+    write_run(store, run)
     return LocalRun(run, uid, store, scratch)
 
 
 def directory_of(store: Store) -> Path | None:
     """The run's root as a directory of this machine; None in an object store."""
-    file = store.local_path(_RUN_FILE)
+    file = store.local_path(RUN_FILE)
     return file.parent if file else None
 
 
@@ -109,20 +91,18 @@ def weights_cache(scratch: Path) -> Path:
     return scratch / "cache" / "weights"
 
 
-def read_run(store: Store) -> SelfieRun:
-    """The run whose root this is; NotFound with a remedy where there is none."""
-    try:
-        return parse_run(store.read(_RUN_FILE).decode())
-    except NotFound as error:
-        raise NotFound(f"there is no run at {store.uri}; `selfie run FILE` makes one") from error
+def forget(cache: Path, digests: Iterable[str]) -> None:
+    """Removes weights from a cache of checkpoints; its links would keep their bytes on the disk.
 
-
-def read_status(store: Store) -> RunStatus:
-    """The status that was last written below this root."""
-    try:
-        return status_from_object(json.loads(store.read(_STATUS_FILE)))
-    except NotFound:
-        return RunStatus()
+    Each is renamed first, so that nobody finds half of one.
+    """
+    for digest in digests:
+        going = cache / f".{digest}-{uuid.uuid4().hex}"
+        try:
+            (cache / digest).rename(going)
+        except FileNotFoundError:
+            continue
+        shutil.rmtree(going)
 
 
 @contextmanager

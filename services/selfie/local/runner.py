@@ -4,14 +4,15 @@ import asyncio
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from selfie.dispatch.retention import Retention
 from selfie.errors import Unavailable
 from selfie.local.launches import Launches
 from selfie.local.nurseries import nursery_for_runs
-from selfie.local.places import LocalRun
+from selfie.local.places import LocalRun, forget, weights_cache
 from selfie.local.processes import Processes
-from selfie.local.retention import Retention
 from selfie.local.world import LocalWorld
 from selfie.processes.spawning import Nursery
 from selfie.runs.observed import Observed
@@ -41,7 +42,7 @@ async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> Run
 async def _until_it_ends(world: LocalWorld, local: LocalRun, watch: Watcher, nursery: Nursery) -> RunStatus:
     status = local.read_status()
     stopped = _stop_event()
-    retention = Retention(local)
+    retention = Retention(local.store, partial(forget, weights_cache(local.scratch)))
     while not stopped.is_set():
         observed = await world.observe(status)
         decided = plan(local.run.spec, status, observed, datetime.now(UTC))
@@ -49,7 +50,7 @@ async def _until_it_ends(world: LocalWorld, local: LocalRun, watch: Watcher, nur
             await asyncio.to_thread(local.write_status, decided.status)
         status = decided.status
         watch(status, observed)
-        await retention.look(status, observed)
+        await retention.look(local.run.spec, status, observed)
         if status.is_terminal and not decided.actions:
             break
         if decided.services is not None:

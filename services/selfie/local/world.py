@@ -1,34 +1,25 @@
 """This machine as the planner sees it, and as it carries the planner's decisions out."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import grpc
 
 from selfie import errors
-from selfie.artifacts.manifests import read_published
-from selfie.artifacts.summaries import summary
+from selfie.artifacts.published import PublishedSteps
 from selfie.dispatch import work
 from selfie.dispatch.calls import StepCall
-from selfie.local.launches import GRPC_SERVICES, Launches
+from selfie.dispatch.services import GRPC_SERVICES, engine_digest
+from selfie.local.launches import Launches
 from selfie.local.places import LocalRun
 from selfie.local.processes import Processes
-from selfie.rpc.channels import domain_errors
 from selfie.runs.actions import Action, CancelStep, StartStep
-from selfie.runs.lineage import added_rounds
-from selfie.runs.observed import (
-    ManifestSummary,
-    Observed,
-    ServiceObserved,
-    StoreObserved,
-    WorkObserved,
-)
+from selfie.runs.observed import Observed, ServiceObserved, StoreObserved, WorkObserved
 from selfie.runs.status import RunStatus
-from selfie.runs.steps import ENGINE, SCORING, Step, step_at, steps_of
+from selfie.runs.steps import ENGINE, SCORING, Step, step_at
 from selfie.runs.wanted import ServiceWanted
-from selfie.v1 import engine_pb2, engine_pb2_grpc
 
 
 class LocalWorld:
@@ -39,18 +30,18 @@ class LocalWorld:
         self._processes = processes
         self._launches = launches
         self._model_cache = model_cache
-        self._manifests: dict[str, ManifestSummary] = {}
+        self._published = PublishedSteps(local.store)
         self._refused: dict[tuple[Step, int], WorkObserved] = {}
         self._holding: dict[str, dict[str, str]] = {}
 
     async def observe(self, status: RunStatus) -> Observed:
         """Everything there is to see; what cannot be reached is absent, not an error."""
         try:
-            await asyncio.to_thread(self._read_manifests)
+            manifests = await asyncio.to_thread(self._published.look, self._local.run.spec)
         except errors.Unavailable as error:
             return Observed(store=StoreObserved(ready=False, reason=error.reason, message=str(error)))
         return Observed(
-            manifests=dict(self._manifests),
+            manifests=manifests,
             work=await self._observe_work(status),
             services=await self._observe_services(),
         )
@@ -102,19 +93,6 @@ class LocalWorld:
                 retryable=False,
             )
 
-    def _read_manifests(self) -> None:
-        for step in self._steps():
-            if step.path not in self._manifests:
-                published = read_published(self._local.store, step.path)
-                if published is None:
-                    return
-                manifest, ref = published
-                self._manifests[step.path] = summary(manifest, ref.sha256)
-
-    def _steps(self) -> Sequence[Step]:
-        spec = self._local.run.spec
-        return steps_of(spec, added_rounds(spec, self._manifests))
-
     async def _observe_work(self, status: RunStatus) -> WorkObserved | None:
         step = step_at(status.step) if status.step else None
         if step is None or not status.attempt:
@@ -133,15 +111,6 @@ class LocalWorld:
             ready = channel is not None
             digests = dict(self._holding.get(name, {}))
             if name == ENGINE and channel is not None:
-                digests = {"policy": await self._engine_digest(channel)}
+                digests = {"policy": await engine_digest(channel)}
             found[name] = ServiceObserved(ready, digests, message="" if ready else f"{name} is loading")
         return found
-
-    async def _engine_digest(self, channel: grpc.aio.Channel) -> str:
-        try:
-            async with domain_errors():
-                stub = engine_pb2_grpc.EngineServiceStub(channel)
-                answer = await stub.GetEngine(engine_pb2.GetEngineRequest(), timeout=10)
-        except errors.SelfieError:
-            return ""
-        return str(answer.weights_digest)

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from selfie.errors import Unavailable
+from selfie.rpc.credentials import Credentials, interceptors
 from selfie.rpc.errors import from_rpc_error
 
 _SERVICE_CONFIG = json.dumps(
@@ -32,10 +33,16 @@ _SERVICE_CONFIG = json.dumps(
 )
 
 
-def connect(target: str, *, max_message_bytes: int = 4 * 1024 * 1024) -> grpc.aio.Channel:
-    """A channel to one service, over all the replicas behind a ``dns:///`` name."""
+def connect(
+    target: str, *, max_message_bytes: int = 4 * 1024 * 1024, credentials: Credentials | None = None
+) -> grpc.aio.Channel:
+    """A channel to one service, over all the replicas behind a ``dns:///`` name.
+
+    ``credentials`` gives the token that is shown on each call; without it none is.
+    """
     return grpc.aio.insecure_channel(
         target,
+        interceptors=interceptors(credentials) if credentials else None,
         options=[
             ("grpc.service_config", _SERVICE_CONFIG),
             # An engine comes back at the same address with each round's weights. gRPC's own patience

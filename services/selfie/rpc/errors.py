@@ -93,6 +93,8 @@ def from_status(status: status_pb2.Status) -> errors.SelfieError:
                 data.get("problem", status.message),
                 data.get("remedy", "mend it"),
             )
+        case code_pb2.FAILED_PRECONDITION if info.reason == "OutOfDate":
+            return errors.OutOfDate(status.message)
         case code_pb2.FAILED_PRECONDITION:
             return errors.FailedPrecondition(info.reason or "FailedPrecondition", status.message)
         case code_pb2.DEADLINE_EXCEEDED:

@@ -161,6 +161,9 @@ class OperationRunner:
             await asyncio.to_thread(store.write, _asked_path(step, number), now.isoformat().encode())
 
     def _launch(self, name: str, store: Store, record: OperationRecord, step: str, number: int) -> None:
+        if name in self._tasks:
+            # Somebody who asked at the same moment has found the record before its work was begun here.
+            return
         context = OperationContext(
             store=store,
             step=step,

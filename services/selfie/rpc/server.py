@@ -89,13 +89,24 @@ class RunningServer:
 def build_server(settings: ServerSettings) -> grpc.aio.Server:
     """A server with the guards and limits that every service has, not yet listening."""
     return grpc.aio.server(
-        interceptors=[GuardInterceptor(settings.max_call_seconds)],
+        interceptors=[*_gates(settings), GuardInterceptor(settings.max_call_seconds)],
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
             ("grpc.so_reuseport", 0),
         ],
     )
+
+
+def _gates(settings: ServerSettings) -> list[grpc.aio.ServerInterceptor]:
+    """What callers pass first, if they are asked who they are."""
+    if not settings.callers and settings.api_tokens is None:
+        return []
+    # What verifies tokens is installed where there are any: on a cluster.
+    from selfie.rpc.callers import CallerInterceptor, admission_of
+
+    admission = admission_of(settings)
+    return [] if admission is None else [CallerInterceptor(admission)]
 
 
 async def _serve(settings: ServerSettings, service: Service) -> None:

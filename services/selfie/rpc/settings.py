@@ -39,5 +39,21 @@ class ServerSettings(BaseSettings):
     parent_pid: int | None = Field(
         None, description="Process to end with: the service drains when this one has ended."
     )
+    callers: tuple[str, ...] = Field(
+        (),
+        description="Subjects of the service accounts that may call, such as "
+        "system:serviceaccount:NAMESPACE:NAME; without any, everybody may.",
+    )
+    audience: str = Field("selfie.dev", description="Audience that the tokens of callers must have.")
+    api_tokens: Path | None = Field(
+        None, description="Directory with one file for each token that callers from outside may show."
+    )
+    api_server: str = Field(
+        "https://kubernetes.default.svc", description="API server whose keys sign the tokens of callers."
+    )
+    api_credentials: Path = Field(
+        Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        description="Directory with the token and the ca.crt to read those keys with.",
+    )
     reflection: bool = Field(True, description="Answer reflection, for grpcurl and the like.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")

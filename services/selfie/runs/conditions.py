@@ -45,9 +45,9 @@ def condition_of(conditions: Sequence[Condition], kind: ConditionType) -> Condit
     return next((entry for entry in conditions if entry.type == kind), None)
 
 
-def shortened(message: str) -> str:
+def shortened(message: str, limit: int = MAX_MESSAGE) -> str:
     """The message, or its end where it is too long: the last lines of a log say most."""
-    return message if len(message) <= MAX_MESSAGE else f"…{message[-(MAX_MESSAGE - 1) :]}"
+    return message if len(message) <= limit else f"…{message[-(limit - 1) :]}"
 
 
 def has_status(conditions: Sequence[Condition], kind: ConditionType, status: ConditionStatus) -> bool:

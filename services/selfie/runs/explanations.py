@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from selfie.runs import decimals
 from selfie.runs.documents import WRITE_A_RUN
 from selfie.runs.locations import Location, location_of, path_of
+from selfie.runs.sources import VISIBLE
 from selfie.runs.spec import SelfieRun
 from selfie.runs.violations import Violation
 
@@ -23,7 +24,7 @@ _WANTED = {
     "model_type": "a mapping",
 }
 _FORMS = {
-    r"^\S+$": "it without blanks",
+    VISIBLE: "it without blanks",
     r"^[a-z]([a-z0-9-]*[a-z0-9])?$": "lower-case letters, digits and -, beginning with a letter and not "
     "ending with -",
     r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$": "lower-case letters, digits and -, not beginning or ending with -",

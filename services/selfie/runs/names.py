@@ -12,6 +12,8 @@ MAX_NAME = 63
 """Longest name that is also a value of a label and a host name."""
 
 _MARK_DIGITS = 5
+_INDEX_ROOM = 3
+"""Where several nodes train together, the name of each one's pod ends in its number: ``-63``."""
 
 
 def run_key(uid: str) -> str:
@@ -34,6 +36,11 @@ def scoring_name(uid: str) -> str:
     return f"selfie-scoring-{run_key(uid)}"
 
 
+def training_name(uid: str) -> str:
+    """Service by which the pods of the run's training jobs find each other."""
+    return f"selfie-training-{run_key(uid)}"
+
+
 def frozen_name(run: str, uid: str) -> str:
     """ConfigMap of what was fixed when the run started."""
     return f"{run}-{run_mark(uid)}-frozen"
@@ -42,7 +49,7 @@ def frozen_name(run: str, uid: str) -> str:
 def job_name(run: str, uid: str, step: Step, attempt: int) -> str:
     """Job of one attempt: ``quickstart-1f0c3-r01-train-a1``; a long run name is cut to make it fit."""
     end = f"-{run_mark(uid)}-r{step.round:02d}-{step.name}-a{attempt}"
-    return run[: MAX_NAME - len(end)].rstrip("-") + end
+    return run[: MAX_NAME - _INDEX_ROOM - len(end)].rstrip("-") + end
 
 
 def run_path(namespace: str, run: str, uid: str) -> str:

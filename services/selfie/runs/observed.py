@@ -60,7 +60,7 @@ class ServiceObserved:
     """A service of the run that exists, until its last pod or process is gone.
 
     ``digests``: weights that it has loaded, by role (`policy`, `reference`). ``reason`` is given
-    only when it cannot become ready by itself (`WaitingForCapacity`, `ImageCannotBePulled`).
+    only when it cannot become ready by itself: one of `reasons.STALLING`.
     """
 
     ready: bool

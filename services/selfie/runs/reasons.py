@@ -29,12 +29,20 @@ WAITING_FOR_ACCELERATOR = "WaitingForAccelerator"
 MANIFEST_NOT_YET_SEEN = "ManifestNotYetSeen"
 """The work says that it succeeded, and its manifest has not been seen yet."""
 QUEUED = "Queued"
-"""The queue has not admitted the job; this time does not count for deadlines."""
+"""A queue has not admitted the run, or its job; this time does not count for deadlines."""
 
 # The run waits for the outside, and goes on by itself once that is mended (Stalled).
 WAITING_FOR_CAPACITY = "WaitingForCapacity"
 """No node can take the pods; this time does not count for deadlines."""
 IMAGE_CANNOT_BE_PULLED = "ImageCannotBePulled"
+CRASH_LOOPING = "CrashLooping"
+"""A container ends again and again; the message has what it said last."""
+POD_CANNOT_START = "PodCannotStart"
+"""A container cannot be made: a Secret or a volume that it names is not there."""
+POD_REFUSED = "PodRefused"
+"""Quota, admission or permissions refuse the pods, or what makes them."""
+NAME_TAKEN = "NameTaken"
+"""An object that the run has to make is there already, and belongs to somebody else."""
 STORE_UNAVAILABLE = "StoreUnavailable"
 """The artifact store cannot be reached, so nothing is known, and nothing is done."""
 
@@ -74,6 +82,18 @@ OF_STAGE = {
     "filter": FILTERING,
     "train": TRAINING,
 }
+
+STALLING = frozenset(
+    {
+        WAITING_FOR_CAPACITY,
+        IMAGE_CANNOT_BE_PULLED,
+        CRASH_LOOPING,
+        POD_CANNOT_START,
+        POD_REFUSED,
+        NAME_TAKEN,
+    }
+)
+"""Of work or of a service: it cannot begin before something outside is mended."""
 
 STOP_THE_CLOCK = frozenset({SUSPENDED, QUEUED, WAITING_FOR_CAPACITY})
 """While one of these holds, deadlines do not run."""

@@ -1,19 +1,23 @@
 """Writes a verdict into the status: conditions, progress, rounds, the best round, the clock."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from selfie.runs import reasons
 from selfie.runs.actions import Outcome, Verdict
 from selfie.runs.bookkeeping import Situation
 from selfie.runs.conditions import ConditionStatus, ConditionType, new_condition, with_condition
+from selfie.runs.observed import StoreObserved
 from selfie.runs.round_reports import best_round, round_reports
 from selfie.runs.status import RunStatus, derived_reason
 from selfie.runs.timing import eta_seconds, paused_seconds
 
 REWRITE_PROGRESS_S = 30.0
 """Progress within a step is written no more often than this: each write costs every watcher."""
+
+_Told: TypeAlias = tuple[ConditionType, ConditionStatus, str, str]
+"""Type, status, reason and message of a condition."""
 
 
 def reported(at: Situation, verdict: Verdict) -> RunStatus:
@@ -24,10 +28,24 @@ def reported(at: Situation, verdict: Verdict) -> RunStatus:
     status = _with_clock(status, verdict, at.now)
     if at.observed.store.ready:
         status = _with_rounds(status, at)
-    told = _tells_progress(at, verdict)
-    if told:
+    progresses = _tells_progress(at, verdict)
+    if progresses:
         status = _with_progress(status, at)
-    return _with_conditions(status, at, verdict, keep_message=not told)
+    conditions = (*_conditions(verdict), _condition_of_store(at.observed.store))
+    return _with_conditions(status, conditions, at.now, keep_messages=not progresses)
+
+
+def told(status: RunStatus, verdict: Verdict, *, generation: int, now: datetime) -> RunStatus:
+    """The status with a verdict that no rule came to, because the planner could not be asked.
+
+    The run waits for its turn, its specification cannot be carried out, or what must be known of it
+    cannot be found out.
+    """
+    if status.start_time is None:
+        status = status.model_copy(update={"start_time": now})
+    status = status.model_copy(update={"observed_generation": max(generation, 0)})
+    status = _with_clock(status, verdict, now)
+    return _with_conditions(status, _conditions(verdict), now)
 
 
 def _with_clock(status: RunStatus, verdict: Verdict, now: datetime) -> RunStatus:
@@ -81,24 +99,26 @@ def _with_rounds(status: RunStatus, at: Situation) -> RunStatus:
     return status.model_copy(update={"rounds": rounds, "best": best})
 
 
-def _with_conditions(status: RunStatus, at: Situation, verdict: Verdict, *, keep_message: bool) -> RunStatus:
+def _with_conditions(
+    status: RunStatus, told: Iterable[_Told], now: datetime, *, keep_messages: bool = False
+) -> RunStatus:
     conditions = status.conditions
     old = {entry.type: entry for entry in conditions}
-    for kind, state, reason, message in _conditions(at, verdict):
-        unchanged = keep_message and kind in old and (old[kind].status, old[kind].reason) == (state, reason)
+    for kind, state, reason, message in told:
+        unchanged = keep_messages and kind in old and (old[kind].status, old[kind].reason) == (state, reason)
         new = new_condition(
             kind,
             state,
             reason,
             message=old[kind].message if unchanged else message,
             generation=status.observed_generation,
-            now=at.now,
+            now=now,
         )
         conditions = with_condition(conditions, new)
     return status.model_copy(update={"conditions": conditions})
 
 
-def _conditions(at: Situation, verdict: Verdict) -> Iterator[tuple[ConditionType, ConditionStatus, str, str]]:
+def _conditions(verdict: Verdict) -> Iterator[_Told]:
     outcome, why = verdict.outcome, (verdict.reason, verdict.message)
     complete, failed = outcome is Outcome.COMPLETE, outcome is Outcome.FAILED
     suspended = outcome is Outcome.SUSPENDED
@@ -110,12 +130,13 @@ def _conditions(at: Situation, verdict: Verdict) -> Iterator[tuple[ConditionType
     yield "Suspended", _truth(suspended), *(why if suspended else (reasons.NOT_SUSPENDED, ""))
     yield "Stalled", _truth(stalled), *(why if stalled else (reasons.NOT_STALLED, ""))
     yield "Reconciling", _truth(outcome is Outcome.ACTIVE or (suspended and bool(verdict.actions))), *why
-    store = at.observed.store
+
+
+def _condition_of_store(store: StoreObserved) -> _Told:
     if store.ready:
-        yield "ArtifactStoreReady", "True", reasons.STORE_READY, ""
-    else:
-        reason = reasons.well_formed(store.reason, otherwise=reasons.STORE_UNAVAILABLE)
-        yield "ArtifactStoreReady", "False", reason, store.message
+        return "ArtifactStoreReady", "True", reasons.STORE_READY, ""
+    reason = reasons.well_formed(store.reason, otherwise=reasons.STORE_UNAVAILABLE)
+    return "ArtifactStoreReady", "False", reason, store.message
 
 
 def _truth(value: bool) -> ConditionStatus:

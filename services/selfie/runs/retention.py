@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from selfie.runs.evaluations import RoundEvaluation
+from selfie.runs.evaluations import RoundEvaluation, evaluations_of
 from selfie.runs.lineage import Source, added_rounds, fall_back_sources, sources_of
 from selfie.runs.observed import ManifestSummary
 from selfie.runs.spec import RunSpec
+from selfie.runs.status import RunStatus
 from selfie.runs.steps import Step, steps_of
 
 CHECKPOINT: Final = "checkpoint"
@@ -35,6 +36,15 @@ class Dispensable:
     step: str
     group: str
     reason: str
+
+
+def dispensable_of(
+    spec: RunSpec, status: RunStatus, manifests: Mapping[str, ManifestSummary]
+) -> tuple[Dispensable, ...]:
+    """What may go by these manifests, and by the status that was written of them."""
+    best = status.best.round if status.best else None
+    evaluations = evaluations_of(spec, manifests)
+    return dispensable(spec, manifests, evaluations, best=best, ended=status.is_terminal)
 
 
 def dispensable(

@@ -1,5 +1,7 @@
 """Where a run's model, data and artifacts come from."""
 
+import re
+from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -7,7 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from selfie.runs.records import Int32, Record
 
+VISIBLE = r"^[^\s\p{Cc}\p{Cf}\p{Z}]+$"
+"""Text without blanks, control characters, and those that turn or hide what stands beside them."""
+
 _DATASET_ON_HUB = "hf://datasets/"
+_LOADED_BY_RUNNING_IT = re.compile(r"[.](bin|pt|pth|ckpt|pkl|pickle|joblib|py)$", re.IGNORECASE)
 
 
 def _without_credentials(uri: str) -> str:
@@ -17,6 +23,29 @@ def _without_credentials(uri: str) -> str:
             "uri",
             "holds a password",
             {"remedy": "take it out, and name the Secret that holds it in secretRef"},
+        )
+    return uri
+
+
+def _in_one_of(*schemes: str) -> Callable[[str], str]:
+    def check(uri: str) -> str:
+        scheme, separator, _ = uri.partition("://")
+        if separator and scheme not in schemes:
+            known = ", ".join(f"{name}://" for name in schemes)
+            raise PydanticCustomError(
+                "uri", "has a scheme that nothing here reads", {"remedy": f"use {known}, or a path"}
+            )
+        return uri
+
+    return check
+
+
+def _is_only_data(uri: str) -> str:
+    if _LOADED_BY_RUNNING_IT.search(uri):
+        raise PydanticCustomError(
+            "uri",
+            "names a file that is loaded by running it",
+            {"remedy": "give a directory with safetensors, or a file of JSON Lines or Parquet"},
         )
     return uri
 
@@ -36,10 +65,19 @@ def _names_a_file(uri: str) -> str:
 
 Uri: TypeAlias = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=1024, pattern=r"^\S+$"),
+    StringConstraints(min_length=1, max_length=1024, pattern=VISIBLE),
     AfterValidator(_without_credentials),
 ]
-DatasetUri: TypeAlias = Annotated[Uri, AfterValidator(_names_a_file)]
+ModelUri: TypeAlias = Annotated[
+    Uri, AfterValidator(_in_one_of("builtin", "hf", "file", "s3", "gs")), AfterValidator(_is_only_data)
+]
+DatasetUri: TypeAlias = Annotated[
+    Uri,
+    AfterValidator(_in_one_of("hf", "file", "s3", "gs")),
+    AfterValidator(_is_only_data),
+    AfterValidator(_names_a_file),
+]
+StoreUri: TypeAlias = Annotated[Uri, AfterValidator(_in_one_of("file", "s3", "gs"))]
 
 
 class SecretRef(Record):
@@ -56,14 +94,15 @@ class SecretRef(Record):
 class ModelSource(Record):
     """A model that can be loaded: weights, tokenizer and chat template."""
 
-    uri: Uri = Field(
-        description="hf://ORG/NAME, file://, s3:// or gs:// URI, or a path relative to the run's file."
+    uri: ModelUri = Field(
+        description="builtin://NAME, hf://ORG/NAME, file://, s3:// or gs:// URI, or a path relative to the "
+        "run's file."
     )
     revision: str | None = Field(
         default=None,
         min_length=1,
         max_length=128,
-        pattern=r"^\S+$",
+        pattern=VISIBLE,
         description="Commit, tag or branch on the hub; it is resolved to a commit once, at the start.",
     )
     secret_ref: SecretRef | None = Field(
@@ -85,7 +124,7 @@ class PromptSlice(Record):
 class Artifacts(Record):
     """The store that holds all that a run makes."""
 
-    uri: Uri | None = Field(
+    uri: StoreUri | None = Field(
         default=None,
         description="Folder of all runs: s3://, gs:// or file:// URI; without it, "
         "the place that runs decides.",

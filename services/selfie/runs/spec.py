@@ -10,7 +10,7 @@ from selfie.runs.evaluation_fields import Evaluation
 from selfie.runs.method_fields import Filter, Generation, Round, Scoring, Seed, Training
 from selfie.runs.operation_fields import OperationFields
 from selfie.runs.records import LabelKey, LabelValue, Many, Record
-from selfie.runs.sources import Artifacts, ModelSource, Uri
+from selfie.runs.sources import Artifacts, ModelSource, StoreUri
 
 API_VERSION = "selfie.dev/v1alpha1"
 KIND = "SelfieRun"
@@ -40,7 +40,7 @@ class MethodFields(Record):
     artifacts: Artifacts = Field(
         default_factory=Artifacts, description="Where all that the run makes is stored."
     )
-    resume_from: Uri | None = Field(
+    resume_from: StoreUri | None = Field(
         default=None,
         description="Root of another run; what it made from the same inputs is taken over, once verified.",
     )

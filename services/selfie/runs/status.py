@@ -17,6 +17,7 @@ MAX_ROUNDS = 20
 
 MAX_ATTEMPTS = 10_000
 
+RoundNumber: TypeAlias = Annotated[int, Field(ge=0, le=1000)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Text: TypeAlias = Annotated[str, Field(max_length=MAX_MESSAGE)]
@@ -43,8 +44,8 @@ class Accuracy(StatusRecord):
 class RoundStatus(StatusRecord):
     """What is known of one round; round 0 is the seed."""
 
-    round: Annotated[int, Field(ge=0, le=1000)] = Field(description="Its number.")
-    policy_round: int | None = Field(default=None, description="Round whose policy made its samples.")
+    round: RoundNumber = Field(description="Its number.")
+    policy_round: RoundNumber | None = Field(default=None, description="Round whose policy made its samples.")
     counts: Annotated[dict[str, Count], Field(max_length=16)] = Field(
         default_factory=dict, description="Pairs by what the filter did with them."
     )
@@ -59,13 +60,15 @@ class RoundStatus(StatusRecord):
     duplicate_share: Share | None = Field(default=None, description="Responses that repeat another one.")
     empty_share: Share | None = Field(default=None, description="Responses without text.")
     checkpoint: Checkpoint | None = Field(default=None, description="Its published policy.")
-    breaches: Annotated[Many[str], Field(max_length=8)] = Field(default=(), description="Gates it crossed.")
+    breaches: Annotated[Many[Annotated[str, Field(max_length=256)]], Field(max_length=8)] = Field(
+        default=(), description="Gates it crossed."
+    )
 
 
 class BestRound(StatusRecord):
     """The round with the highest held-out accuracy among those that crossed no gate."""
 
-    round: Annotated[int, Field(ge=0, le=1000)] = Field(description="Its number.")
+    round: RoundNumber = Field(description="Its number.")
     step: str = Field(max_length=128, description="Step whose manifest names its checkpoint.")
     digest: Digest = Field(description="Digest of its weights.")
     accuracy: Share = Field(description="What it was chosen by.")
@@ -90,7 +93,7 @@ class RunStatus(StatusRecord):
         default=(), description="What holds."
     )
     reason_since: Time | None = Field(default=None, description="Since when the present reason holds.")
-    round: int = Field(default=0, ge=0, description="Present round; 0 is the seed.")
+    round: RoundNumber = Field(default=0, description="Present round; 0 is the seed.")
     stage: str | None = Field(default=None, max_length=32, description="Present stage.")
     step: str | None = Field(default=None, max_length=128, description="Present step, by its path.")
     progress: str = Field(default="", max_length=32, description="Steps published, of all: 5/21.")

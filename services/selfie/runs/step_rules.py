@@ -13,8 +13,6 @@ from selfie.runs.wanted import ON_ACCELERATOR, ServiceWanted, kept_warm, service
 
 LOOK_AT_WORK_S = 5.0
 
-_STALLING = frozenset({reasons.WAITING_FOR_CAPACITY, reasons.IMAGE_CANNOT_BE_PULLED})
-
 
 def inputs_are_incomplete(at: Situation) -> Verdict | None:
     """A published manifest does not name what the step must read."""
@@ -114,7 +112,7 @@ def _at_work(at: Situation, message: str, *, wait: float) -> Verdict:
 
 
 def _waiting(at: Situation, reason: str, message: str, *, wait: float) -> Verdict:
-    outcome = Outcome.STALLED if reason in _STALLING else Outcome.ACTIVE
+    outcome = Outcome.STALLED if reason in reasons.STALLING else Outcome.ACTIVE
     return Verdict(outcome, reason, message, services=_services(at), requeue_after_s=wait)
 
 

@@ -4,26 +4,25 @@ Nothing is remembered here. Every answer is put together anew from the attempt's
 process itself, so it makes no difference which controller is asked, nor how often it was restarted.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from functools import partial
+from typing import Protocol
 
 from pydantic import JsonValue
 
-from selfie.artifacts.manifests import Manifest, ManifestRef, manifest_path, read_ref
 from selfie.artifacts.programs import ERROR_FILE, Attempt
 from selfie.artifacts.store import Store
-from selfie.errors import AlreadyExists, InvalidInput, NotFound
-from selfie.training import pages, records
-from selfie.training.outcomes import Failure, Progress, read_failure, read_progress
-from selfie.training.records import JobRecord, ProcessId, ProgramName
+from selfie.errors import NotFound
+from selfie.runs.programs import ProgramName
+from selfie.training import records
+from selfie.training.job import LOG_LINES, LOST, Job, find, published, record_page, require_same, with_attempt
+from selfie.training.outcomes import Failure, read_failure, read_progress, told
+from selfie.training.records import JobRecord, ProcessId
 
-State = Literal["pending", "running", "succeeded", "failed", "cancelled"]
-LOG_LINES = 20
-_DEFAULT_PAGE = 100
 _START_SECONDS = 30
 
 
@@ -35,24 +34,6 @@ class Processes(Protocol):
     def is_alive(self, process: ProcessId) -> bool: ...
     def terminate(self, process: ProcessId) -> None: ...
     def log_tail(self, store: Store, attempt: Attempt, lines: int) -> str: ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job as it is now; ``published`` is there when it has succeeded, ``message`` when it has failed."""
-
-    record: JobRecord
-    state: State
-    progress: Progress | None = None
-    published: tuple[ManifestRef, Manifest] | None = None
-    message: str = ""
-    retryable: bool = False
-    lost: bool = False
-
-    @property
-    def ended(self) -> bool:
-        """Whether it stays as it is until it is created again."""
-        return self.state not in ("pending", "running")
 
 
 class JobController:
@@ -88,7 +69,7 @@ class JobController:
             request_id=request_id,
             program=program,
             attempt=attempt,
-            parameters=_with_attempt(parameters, attempt),
+            parameters=with_attempt(parameters, attempt),
             created_at=self._now(),
             changed_at=self._now(),
         )
@@ -96,31 +77,29 @@ class JobController:
             found = records.read_record(store, attempt.step, attempt.number)
             if found is None:
                 return self._start(store, asked)
-            _require_same(found, asked)
+            require_same(found, asked)
             job = self._look(store, found)
             stopped = job.lost or job.state == "cancelled"
-            return self._start(store, found) if stopped and found.request_id == request_id else job
+            if not stopped or found.request_id != request_id:
+                return job
+            return self._start(store, found.changed(parameters=asked.parameters))
 
     def get(self, name: str) -> Job:
         """The job of that name; `NotFound` if there is none."""
-        store, record = self._find(name)
+        store, record = find(self._open_store, name)
         return self._look(store, record)
 
     def page(self, run_uri: str, *, size: int = 0, token: str = "") -> tuple[list[Job], str]:
         """Jobs of a run by path, and the token of the next page; empty after the last one."""
         store = self._open_store(run_uri)
-        after = pages.path_of(token)
-        paths = [path for path in store.list("") if path.endswith(f"/{records.RECORD_FILE}") and path > after]
-        taken = paths[: size or _DEFAULT_PAGE]
-        found = [records.read_record_at(store, path) for path in taken]
-        jobs = [self._look(store, record) for record in found if record is not None]
-        return jobs, pages.token_of(taken[-1]) if len(paths) > len(taken) else ""
+        found, following = record_page(store, size=size, token=token)
+        return [self._look(store, record) for record in found], following
 
     def cancel(self, name: str) -> Job:
         """Stops the job and returns it; one that has ended stays as it is."""
-        store, record = self._find(name)
+        store, record = find(self._open_store, name)
         with self._processes.exclusive(record.attempt):
-            job = self._look(store, self._find(name)[1])
+            job = self._look(store, find(self._open_store, name)[1])
             if job.ended and not job.lost:
                 return job
             record = job.record.changed(state="cancelled", changed_at=self._now())
@@ -142,14 +121,6 @@ class JobController:
             self.cancel(name)
         self._processes.terminate(self._started[name])
 
-    def _find(self, name: str) -> tuple[Store, JobRecord]:
-        run_uri, step, number = records.parse_job_name(name)
-        store = self._open_store(run_uri)
-        record = records.read_record(store, step, number)
-        if record is None:
-            raise NotFound(f"{step}, attempt {number}, of {run_uri} has no job; create it first")
-        return store, record
-
     def _start(self, store: Store, record: JobRecord) -> Job:
         waiting = record.changed(state="pending", process=None, changed_at=self._now())
         records.write_record(store, waiting)
@@ -167,69 +138,62 @@ class JobController:
         # Asked first: a process that ends while we look has written its result before.
         alive = record.process is not None and self._processes.is_alive(record.process)
         path = record.attempt.path
-        if (published := _published(store, record.attempt)) is not None:
-            return Job(record, "succeeded", read_progress(store, path), published)
+        found = partial(Job, record, starts=record.starts)
+        if (result := published(store, record.attempt.step)) is not None:
+            return found("succeeded", read_progress(store, path), result)
         if record.state == "cancelled" and not alive:
-            return Job(record, "cancelled", read_progress(store, path))
+            return found("cancelled", read_progress(store, path))
         if (failure := read_failure(store, path)) is not None:
             return self._failed(store, record, failure)
         if alive:
-            return Job(record, "running", read_progress(store, path))
+            return found("running", read_progress(store, path))
         if record.state == "pending" and self._now() - record.changed_at < timedelta(seconds=_START_SECONDS):
-            return Job(record, "pending")
+            return found("pending")
         return self._failed(store, record, _LOST)
 
     def _failed(self, store: Store, record: JobRecord, failure: Failure) -> Job:
         log = self._processes.log_tail(store, record.attempt, LOG_LINES)
-        message = f"{failure.reason}: {failure.message}"
         return Job(
             record,
             "failed",
             read_progress(store, record.attempt.path),
-            message=f"{message}\nLast lines of its log:\n{log}" if log else message,
+            reason=failure.reason,
+            message=told(failure, log),
             retryable=failure.retryable,
-            lost=failure is _LOST,
+            starts=record.starts,
         )
 
 
 _LOST = Failure(
-    reason="ProcessLost",
+    reason=LOST,
     message="the process is gone and left neither a result nor an error; create the job again to go on",
     retryable=True,
 )
 
 
-def _published(store: Store, attempt: Attempt) -> tuple[ManifestRef, Manifest] | None:
-    """The step's manifest, by whichever attempt: a step is done when its manifest is there."""
-    path = manifest_path(attempt.step)
-    try:
-        ref = ManifestRef.of(path, store.read(path))
-    except NotFound:
-        return None
-    return ref, read_ref(store, ref)
+class InThreads:
+    """The controller for callers that may not wait: stores and processes block."""
 
+    def __init__(self, controller: JobController) -> None:
+        self._controller = controller
 
-def _with_attempt(parameters: Mapping[str, JsonValue], attempt: Attempt) -> dict[str, JsonValue]:
-    """The parameters with the attempt that they are for, which the caller need not repeat."""
-    own: dict[str, JsonValue] = attempt.model_dump(mode="json", by_alias=True)
-    given = parameters.get("attempt", own)
-    if given != own:
-        raise InvalidInput("parameters_json.attempt", f"{given} is not the request's attempt", "leave it out")
-    return {**parameters, "attempt": own}
-
-
-def _require_same(found: JobRecord, asked: JobRecord) -> None:
-    names = sorted({*found.parameters, *asked.parameters})
-    differing = [
-        f"parameters_json.{name}"
-        for name in names
-        if found.parameters.get(name) != asked.parameters.get(name)
-    ]
-    if found.program != asked.program:
-        differing.insert(0, "program")
-    if differing:
-        attempt = found.attempt
-        raise AlreadyExists(
-            f"{attempt.step}, attempt {attempt.number}, already has a job with another "
-            f"{', '.join(differing)}; start another attempt"
+    async def create(
+        self,
+        attempt: Attempt,
+        *,
+        request_id: str,
+        program: ProgramName,
+        parameters: Mapping[str, JsonValue],
+    ) -> Job:
+        return await asyncio.to_thread(
+            self._controller.create, attempt, request_id=request_id, program=program, parameters=parameters
         )
+
+    async def get(self, name: str) -> Job:
+        return await asyncio.to_thread(self._controller.get, name)
+
+    async def page(self, run_uri: str, *, size: int, token: str) -> tuple[list[Job], str]:
+        return await asyncio.to_thread(self._controller.page, run_uri, size=size, token=token)
+
+    async def cancel(self, name: str) -> Job:
+        return await asyncio.to_thread(self._controller.cancel, name)

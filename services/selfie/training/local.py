@@ -22,30 +22,12 @@ from selfie.artifacts.store import Store
 from selfie.errors import NotFound, Unavailable
 from selfie.processes.births import Born
 from selfie.processes.spawning import Interpreter, Order, Spawner
-from selfie.training.records import JobRecord, ProcessId, ProgramName
+from selfie.runs.programs import ProgramName
+from selfie.training.logs import LOG_FILE
+from selfie.training.programs import MODULES, OFFLINE, WITH_A_MODEL, environment
+from selfie.training.records import JobRecord, ProcessId
 
-MODULES: Mapping[ProgramName, str] = {
-    "adopt": "selfie.adopt",
-    "prepare": "selfie.prepare",
-    "train": "selfie.training.trainer",
-    "publish": "selfie.publish",
-    "rate": "selfie.rating",
-}
-LOG_FILE = "log.txt"
-_WITH_A_MODEL: frozenset[ProgramName] = frozenset({"train", "rate"})
 _POLL_SECONDS = 0.05
-
-_ENVIRONMENT = {
-    "PYTHONUNBUFFERED": "1",
-    # Progress bars are made for terminals; these are read when the libraries are imported.
-    "TQDM_DISABLE": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    # glibc gives every large block back to the kernel, and a training on CPUs then spends its time on
-    # page faults: 1.4 to 2.4 times as long.
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-    "MALLOC_TOP_PAD_": str(256 << 20),
-}
 
 
 class LocalProcesses:
@@ -84,9 +66,9 @@ class LocalProcesses:
         log = self._log(store, attempt)
         log.parent.mkdir(parents=True, exist_ok=True)
         arguments = ("--parameters", str(parameters))
-        order = Order(self._modules[record.program], arguments, log, _environment(record.program))
+        order = Order(self._modules[record.program], arguments, log, _unset(environment(record.program)))
         # The nursery has imported what a model needs, offline; `prepare` is the one that fetches.
-        spawner = self._nursery if record.program in _WITH_A_MODEL else self._interpreter
+        spawner = self._nursery if record.program in WITH_A_MODEL else self._interpreter
         born = spawner.spawn(order)
         threading.Thread(target=self._see_off, args=(store, attempt, born), daemon=True).start()
         return ProcessId(pid=born.pid, birth=born.birth)
@@ -131,12 +113,9 @@ class LocalProcesses:
         return directory / name
 
 
-def _environment(program: ProgramName) -> Mapping[str, str]:
-    """What is not set already; after `prepare` nothing is fetched, so nothing may be asked for outside."""
-    wanted = {**_ENVIRONMENT, **({} if program == "prepare" else {"HF_HUB_OFFLINE": "1"})}
-    return {
-        name: value for name, value in wanted.items() if name not in os.environ or name == "HF_HUB_OFFLINE"
-    }
+def _unset(wanted: Mapping[str, str]) -> Mapping[str, str]:
+    """What is not set already; whether a program may ask outside is no matter of taste."""
+    return {name: value for name, value in wanted.items() if name not in os.environ or name == OFFLINE}
 
 
 def _outlives(born: Born, seconds: float) -> bool:

@@ -52,6 +52,17 @@ def read_failure(store: Store, attempt_path: str) -> Failure | None:
     return None if found is None else found.error
 
 
+def write_failure(store: Store, attempt_path: str, failure: Failure) -> None:
+    """Records why an attempt failed whose program could not say so itself."""
+    store.write(f"{attempt_path}/{ERROR_FILE}", _ErrorFile(error=failure).model_dump_json().encode())
+
+
+def told(failure: Failure, log: str) -> str:
+    """What people are told: why, and the last lines of the log, where there are any."""
+    message = f"{failure.reason}: {failure.message}"
+    return f"{message}\nLast lines of its log:\n{log}" if log else message
+
+
 def _read(store: Store, path: str, kind: type[_W]) -> _W | None:
     try:
         data = store.read(path)

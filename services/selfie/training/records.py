@@ -14,8 +14,8 @@ from selfie.artifacts.paths import check_path
 from selfie.artifacts.programs import Attempt
 from selfie.artifacts.store import Store
 from selfie.errors import DataCorrupted, InvalidInput, NotFound
+from selfie.runs.programs import ProgramName
 
-ProgramName = Literal["adopt", "prepare", "train", "publish", "rate"]
 RECORD_FILE = "job.json"
 
 
@@ -26,8 +26,19 @@ class ProcessId(Record):
     birth: str
 
 
+class Refusal(Record):
+    """Why no Job could be made, and after how many seconds that is worth another try."""
+
+    reason: str
+    message: str
+    again_after_s: float = 60
+
+
 class JobRecord(Record):
-    """One job. ``process`` is the latest of its ``starts``; ``cancelled`` is the only end kept here."""
+    """One job. ``process`` is the latest of its ``starts``; ``cancelled`` is the only end kept here.
+
+    On a cluster there is no process, and starts have records of their own.
+    """
 
     request_id: str
     program: ProgramName
@@ -36,6 +47,7 @@ class JobRecord(Record):
     state: Literal["pending", "running", "cancelled"] = "pending"
     starts: Annotated[int, Field(ge=0)] = 0
     process: ProcessId | None = None
+    refusal: Refusal | None = None
     created_at: AwareDatetime
     changed_at: AwareDatetime
 
@@ -75,6 +87,11 @@ def read_record_at(store: Store, path: str) -> JobRecord | None:
         return JobRecord.model_validate_json(data)
     except ValidationError as error:
         raise DataCorrupted(f"{store.uri}/{path} is not a job's record: {error}") from error
+
+
+def create_record(store: Store, record: JobRecord) -> None:
+    """Puts the record where none is: `AlreadyExists` if there is one."""
+    store.create(f"{record.attempt.path}/{RECORD_FILE}", record.to_json())
 
 
 def write_record(store: Store, record: JobRecord) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -13,10 +13,13 @@ from selfie.processes.spawning import Nursery
 from selfie.rpc.operation_messages import step_result
 from selfie.rpc.server import Service
 from selfie.rpc.stores import store_opener
-from selfie.training.core import Job, JobController
-from selfie.training.local import MODULES, LocalProcesses
+from selfie.runs.programs import ProgramName
+from selfie.training.core import InThreads, JobController
+from selfie.training.job import Job, Jobs
+from selfie.training.local import LocalProcesses
 from selfie.training.outcomes import Progress
-from selfie.training.records import ProgramName, job_name
+from selfie.training.programs import MODULES
+from selfie.training.records import job_name
 from selfie.training.settings import TrainingSettings
 from selfie.v1 import artifacts_pb2, training_pb2, training_pb2_grpc
 
@@ -45,17 +48,16 @@ _STATES = {
 
 
 class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
-    """Answers from a `JobController`, in threads, because stores and processes block."""
+    """Answers from whatever carries jobs out."""
 
-    def __init__(self, controller: JobController, *, poll_seconds: float = 0.5) -> None:
-        self._controller = controller
+    def __init__(self, jobs: Jobs, *, poll_seconds: float = 0.5) -> None:
+        self._jobs = jobs
         self._poll_seconds = poll_seconds
 
     async def CreateTrainingJob(
         self, request: training_pb2.CreateTrainingJobRequest, context: grpc.aio.ServicerContext
     ) -> training_pb2.TrainingJob:
-        job = await asyncio.to_thread(
-            self._controller.create,
+        job = await self._jobs.create(
             _attempt(request.attempt),
             request_id=request.request_id,
             program=_PROGRAMS[request.program],
@@ -66,14 +68,12 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
     async def GetTrainingJob(
         self, request: training_pb2.GetTrainingJobRequest, context: grpc.aio.ServicerContext
     ) -> training_pb2.TrainingJob:
-        return job_message(await asyncio.to_thread(self._controller.get, request.name))
+        return job_message(await self._jobs.get(request.name))
 
     async def ListTrainingJobs(
         self, request: training_pb2.ListTrainingJobsRequest, context: grpc.aio.ServicerContext
     ) -> training_pb2.ListTrainingJobsResponse:
-        jobs, token = await asyncio.to_thread(
-            self._controller.page, request.run_uri, size=request.page_size, token=request.page_token
-        )
+        jobs, token = await self._jobs.page(request.run_uri, size=request.page_size, token=request.page_token)
         return training_pb2.ListTrainingJobsResponse(
             jobs=[job_message(job) for job in jobs], next_page_token=token
         )
@@ -83,7 +83,7 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
     ) -> AsyncIterator[training_pb2.TrainingJob]:
         last = None
         while True:
-            job = await asyncio.to_thread(self._controller.get, request.name)
+            job = await self._jobs.get(request.name)
             if job != last:
                 yield job_message(job)
             if job.ended:
@@ -94,7 +94,7 @@ class TrainingServicer(training_pb2_grpc.TrainingServiceServicer):
     async def CancelTrainingJob(
         self, request: training_pb2.CancelTrainingJobRequest, context: grpc.aio.ServicerContext
     ) -> training_pb2.TrainingJob:
-        return job_message(await asyncio.to_thread(self._controller.cancel, request.name))
+        return job_message(await self._jobs.cancel(request.name))
 
 
 def job_message(job: Job) -> training_pb2.TrainingJob:
@@ -108,7 +108,8 @@ def job_message(job: Job) -> training_pb2.TrainingJob:
             run_uri=attempt.run_uri, step=attempt.step, number=attempt.number, run_uid=attempt.run_uid
         ),
         state=_STATES[job.state],
-        starts=record.starts,
+        starts=job.starts,
+        reason=job.reason,
         message=job.message,
         retryable=job.retryable,
     )
@@ -150,7 +151,7 @@ def _parameters(text: str) -> dict[str, Any]:
 
 
 def training_service(settings: TrainingSettings, modules: Mapping[ProgramName, str] = MODULES) -> Service:
-    """The controller's service; when it closes, so do the jobs that it started, unless told otherwise."""
+    """The controller's service with jobs as processes, which end with it unless told otherwise."""
     processes = LocalProcesses(
         scratch=settings.state_dir.expanduser(),
         grace_seconds=settings.grace_seconds,
@@ -158,13 +159,19 @@ def training_service(settings: TrainingSettings, modules: Mapping[ProgramName, s
         nursery=Nursery(settings.nursery) if settings.nursery else None,
     )
     controller = JobController(open_store=store_opener(settings.artifact_roots), processes=processes)
-    servicer = TrainingServicer(controller, poll_seconds=settings.poll_seconds)
-
-    def register(server: grpc.aio.Server) -> None:
-        training_pb2_grpc.add_TrainingServiceServicer_to_server(servicer, server)
 
     async def close() -> None:
         if not settings.leave_jobs:
             await asyncio.to_thread(controller.close)
+
+    return service_of(InThreads(controller), settings, close)
+
+
+def service_of(jobs: Jobs, settings: TrainingSettings, close: Callable[[], Awaitable[None]]) -> Service:
+    """The service that answers for these jobs; ``close`` ends what they hold."""
+    servicer = TrainingServicer(jobs, poll_seconds=settings.poll_seconds)
+
+    def register(server: grpc.aio.Server) -> None:
+        training_pb2_grpc.add_TrainingServiceServicer_to_server(servicer, server)
 
     return Service(names=(SERVICE_NAME,), register=register, close=close)

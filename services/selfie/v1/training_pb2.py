@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from selfie.v1 import artifacts_pb2 as selfie_dot_v1_dot_artifacts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18selfie/v1/training.proto\x12\tselfie.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19selfie/v1/artifacts.proto\"\xeb\x01\n\x0bJobProgress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12\x36\n\x08measures\x18\x04 \x03(\x0b\x32$.selfie.v1.JobProgress.MeasuresEntry\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65ta_seconds\x18\x06 \x01(\x01\x1a/\n\rMeasuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xbf\x02\n\x0bTrainingJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x07program\x18\x02 \x01(\x0e\x32\x12.selfie.v1.Program\x12#\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x12.selfie.v1.Attempt\x12\"\n\x05state\x18\x04 \x01(\x0e\x32\x13.selfie.v1.JobState\x12(\n\x08progress\x18\x05 \x01(\x0b\x32\x16.selfie.v1.JobProgress\x12\x0e\n\x06starts\x18\x06 \x01(\x05\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x11\n\tretryable\x18\x08 \x01(\x08\x12%\n\x06result\x18\t \x01(\x0b\x32\x15.selfie.v1.StepResult\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbc\x01\n\x18\x43reateTrainingJobRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x07program\x18\x03 \x01(\x0e\x32\x12.selfie.v1.ProgramB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12$\n\x0fparameters_json\x18\x04 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02\x18\x80\x80@\"G\n\x15GetTrainingJobRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x10\x32\x16^jobs/[A-Za-z0-9_=-]+$\"s\n\x17ListTrainingJobsRequest\x12\x1b\n\x07run_uri\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Y\n\x18ListTrainingJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.selfie.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x17WatchTrainingJobRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x10\x32\x16^jobs/[A-Za-z0-9_=-]+$\"J\n\x18\x43\x61ncelTrainingJobRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x10\x32\x16^jobs/[A-Za-z0-9_=-]+$*\x84\x01\n\x07Program\x12\x17\n\x13PROGRAM_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROGRAM_PREPARE\x10\x01\x12\x11\n\rPROGRAM_TRAIN\x10\x02\x12\x13\n\x0fPROGRAM_PUBLISH\x10\x03\x12\x11\n\rPROGRAM_ADOPT\x10\x04\x12\x10\n\x0cPROGRAM_RATE\x10\x05*\x9b\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\xb0\x03\n\x0fTrainingService\x12P\n\x11\x43reateTrainingJob\x12#.selfie.v1.CreateTrainingJobRequest\x1a\x16.selfie.v1.TrainingJob\x12J\n\x0eGetTrainingJob\x12 .selfie.v1.GetTrainingJobRequest\x1a\x16.selfie.v1.TrainingJob\x12[\n\x10ListTrainingJobs\x12\".selfie.v1.ListTrainingJobsRequest\x1a#.selfie.v1.ListTrainingJobsResponse\x12P\n\x10WatchTrainingJob\x12\".selfie.v1.WatchTrainingJobRequest\x1a\x16.selfie.v1.TrainingJob0\x01\x12P\n\x11\x43\x61ncelTrainingJob\x12#.selfie.v1.CancelTrainingJobRequest\x1a\x16.selfie.v1.TrainingJobb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18selfie/v1/training.proto\x12\tselfie.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19selfie/v1/artifacts.proto\"\xeb\x01\n\x0bJobProgress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12\x36\n\x08measures\x18\x04 \x03(\x0b\x32$.selfie.v1.JobProgress.MeasuresEntry\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65ta_seconds\x18\x06 \x01(\x01\x1a/\n\rMeasuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xcf\x02\n\x0bTrainingJob\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x07program\x18\x02 \x01(\x0e\x32\x12.selfie.v1.Program\x12#\n\x07\x61ttempt\x18\x03 \x01(\x0b\x32\x12.selfie.v1.Attempt\x12\"\n\x05state\x18\x04 \x01(\x0e\x32\x13.selfie.v1.JobState\x12(\n\x08progress\x18\x05 \x01(\x0b\x32\x16.selfie.v1.JobProgress\x12\x0e\n\x06starts\x18\x06 \x01(\x05\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x11\n\tretryable\x18\x08 \x01(\x08\x12%\n\x06result\x18\t \x01(\x0b\x32\x15.selfie.v1.StepResult\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x0b \x01(\t\"\xbc\x01\n\x18\x43reateTrainingJobRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x07program\x18\x03 \x01(\x0e\x32\x12.selfie.v1.ProgramB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12$\n\x0fparameters_json\x18\x04 \x01(\tB\x0b\xbaH\x08r\x06\x10\x02\x18\x80\x80@\"G\n\x15GetTrainingJobRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x10\x32\x16^jobs/[A-Za-z0-9_=-]+$\"s\n\x17ListTrainingJobsRequest\x12\x1b\n\x07run_uri\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Y\n\x18ListTrainingJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.selfie.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x17WatchTrainingJobRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x10\x32\x16^jobs/[A-Za-z0-9_=-]+$\"J\n\x18\x43\x61ncelTrainingJobRequest\x12.\n\x04name\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x18\x80\x10\x32\x16^jobs/[A-Za-z0-9_=-]+$*\x84\x01\n\x07Program\x12\x17\n\x13PROGRAM_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROGRAM_PREPARE\x10\x01\x12\x11\n\rPROGRAM_TRAIN\x10\x02\x12\x13\n\x0fPROGRAM_PUBLISH\x10\x03\x12\x11\n\rPROGRAM_ADOPT\x10\x04\x12\x10\n\x0cPROGRAM_RATE\x10\x05*\x9b\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10JOB_STATE_FAILED\x10\x04\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x05\x32\xb0\x03\n\x0fTrainingService\x12P\n\x11\x43reateTrainingJob\x12#.selfie.v1.CreateTrainingJobRequest\x1a\x16.selfie.v1.TrainingJob\x12J\n\x0eGetTrainingJob\x12 .selfie.v1.GetTrainingJobRequest\x1a\x16.selfie.v1.TrainingJob\x12[\n\x10ListTrainingJobs\x12\".selfie.v1.ListTrainingJobsRequest\x1a#.selfie.v1.ListTrainingJobsResponse\x12P\n\x10WatchTrainingJob\x12\".selfie.v1.WatchTrainingJobRequest\x1a\x16.selfie.v1.TrainingJob0\x01\x12P\n\x11\x43\x61ncelTrainingJob\x12#.selfie.v1.CancelTrainingJobRequest\x1a\x16.selfie.v1.TrainingJobb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,28 +56,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\033\030\200\0202\026^jobs/[A-Za-z0-9_=-]+$'
   _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CANCELTRAININGJOBREQUEST'].fields_by_name['name']._serialized_options = b'\272H\035r\033\030\200\0202\026^jobs/[A-Za-z0-9_=-]+$'
-  _globals['_PROGRAM']._serialized_start=1312
-  _globals['_PROGRAM']._serialized_end=1444
-  _globals['_JOBSTATE']._serialized_start=1447
-  _globals['_JOBSTATE']._serialized_end=1602
+  _globals['_PROGRAM']._serialized_start=1328
+  _globals['_PROGRAM']._serialized_end=1460
+  _globals['_JOBSTATE']._serialized_start=1463
+  _globals['_JOBSTATE']._serialized_end=1618
   _globals['_JOBPROGRESS']._serialized_start=129
   _globals['_JOBPROGRESS']._serialized_end=364
   _globals['_JOBPROGRESS_MEASURESENTRY']._serialized_start=317
   _globals['_JOBPROGRESS_MEASURESENTRY']._serialized_end=364
   _globals['_TRAININGJOB']._serialized_start=367
-  _globals['_TRAININGJOB']._serialized_end=686
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=689
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=877
-  _globals['_GETTRAININGJOBREQUEST']._serialized_start=879
-  _globals['_GETTRAININGJOBREQUEST']._serialized_end=950
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=952
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=1067
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=1069
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=1158
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=1160
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=1233
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=1235
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1309
-  _globals['_TRAININGSERVICE']._serialized_start=1605
-  _globals['_TRAININGSERVICE']._serialized_end=2037
+  _globals['_TRAININGJOB']._serialized_end=702
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=705
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=893
+  _globals['_GETTRAININGJOBREQUEST']._serialized_start=895
+  _globals['_GETTRAININGJOBREQUEST']._serialized_end=966
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=968
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=1083
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=1085
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=1174
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=1176
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=1249
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=1251
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=1325
+  _globals['_TRAININGSERVICE']._serialized_start=1621
+  _globals['_TRAININGSERVICE']._serialized_end=2053
 # @@protoc_insertion_point(module_scope)

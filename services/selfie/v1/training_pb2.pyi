@@ -152,6 +152,7 @@ class TrainingJob(_message.Message):
     RETRYABLE_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`jobs/{job}`, made from the attempt."""
     program: Global___Program.ValueType
@@ -159,9 +160,15 @@ class TrainingJob(_message.Message):
     starts: _builtins.int
     """Pod or process starts so far."""
     message: _builtins.str
-    """For FAILED: what went wrong and what to do, with the log's last lines."""
+    """For FAILED: what went wrong and what to do, with the log's last lines.
+    For PENDING: what it waits for.
+    """
     retryable: _builtins.bool
     """For FAILED: whether another attempt can succeed."""
+    reason: _builtins.str
+    """The same as one word: why it failed (`OOMKilled`), or what it waits for
+    (`Queued`, `WaitingForCapacity`, `ImageCannotBePulled`).
+    """
     @_builtins.property
     def attempt(self) -> _artifacts_pb2.Attempt: ...
     @_builtins.property
@@ -185,10 +192,11 @@ class TrainingJob(_message.Message):
         retryable: _builtins.bool = ...,
         result: _artifacts_pb2.StepResult | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "progress", b"progress", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "message", b"message", "name", b"name", "program", b"program", "progress", b"progress", "result", b"result", "retryable", b"retryable", "starts", b"starts", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "message", b"message", "name", b"name", "program", b"program", "progress", b"progress", "reason", b"reason", "result", b"result", "retryable", b"retryable", "starts", b"starts", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

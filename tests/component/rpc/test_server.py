@@ -101,6 +101,7 @@ async def test_a_message_out_of_bounds_is_refused_with_every_field_named(serve):
         (errors.NotFound("nothing there"), grpc.StatusCode.NOT_FOUND),
         (errors.AlreadyExists("taken"), grpc.StatusCode.ALREADY_EXISTS),
         (errors.FailedPrecondition("WeightsMismatch", "other"), grpc.StatusCode.FAILED_PRECONDITION),
+        (errors.OutOfDate("the run has moved on"), grpc.StatusCode.FAILED_PRECONDITION),
         (errors.Overloaded("full", retry_after_s=1.5), grpc.StatusCode.RESOURCE_EXHAUSTED),
         (errors.Unavailable("gone"), grpc.StatusCode.UNAVAILABLE),
         (errors.DataCorrupted("torn"), grpc.StatusCode.DATA_LOSS),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import selfie
+from selfie.artifacts.run_files import read_run
 from selfie.artifacts.store import open_store
 from selfie.errors import FailedPrecondition, InvalidInput, NotFound
 from selfie.local.places import (
@@ -15,7 +16,6 @@ from selfie.local.places import (
     directory_of,
     locked,
     open_run,
-    read_run,
     with_absolute_sources,
 )
 from selfie.runs.conditions import Condition

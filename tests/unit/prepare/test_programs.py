@@ -1,13 +1,16 @@
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from selfie.artifacts.exits import Exit
 from selfie.artifacts.manifests import Manifest, read_manifest
 from selfie.artifacts.programs import Attempt, new_writer, run_program
 from selfie.artifacts.progress import ProgressWriter
+from selfie.artifacts.starts import begin
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import DataCorrupted, InvalidInput, Unavailable
 
@@ -55,10 +58,10 @@ def test_a_step_that_is_published_is_not_done_again(parameters: list[str]):
     ("error", "status", "described"),
     [
         (InvalidInput("seed.size", "is 9", "use 3"), 2, ("InvalidInput", "seed.size: is 9; use 3", False)),
-        (Unavailable("the hub is down"), 1, ("Unavailable", "the hub is down", True)),
-        (DataCorrupted("torn"), 1, ("DataCorrupted", "torn", False)),
-        (OSError("no space left"), 1, ("Internal", "OSError: no space left", True)),
-        (ZeroDivisionError("oh"), 1, ("Internal", "ZeroDivisionError: oh", False)),
+        (Unavailable("the hub is down"), 3, ("Unavailable", "the hub is down", True)),
+        (DataCorrupted("torn"), 3, ("DataCorrupted", "torn", False)),
+        (OSError("no space left"), 3, ("Internal", "OSError: no space left", True)),
+        (ZeroDivisionError("oh"), 3, ("Internal", "ZeroDivisionError: oh", False)),
     ],
 )
 def test_an_error_ends_in_a_status_and_a_file_that_says_why(
@@ -71,6 +74,49 @@ def test_an_error_ends_in_a_status_and_a_file_that_says_why(
     found = json.loads(store.read(f"{STEP}/a3/error.json"))["error"]
     assert (found["reason"], found["message"], found["retryable"]) == described
     assert read_manifest(store, STEP) is None
+
+
+def test_a_start_that_was_overtaken_publishes_nothing(store: Store, parameters: list[str]):
+    def overtaken(store: Store, raw: dict[str, Any]) -> Manifest:
+        begin(store, f"{STEP}/a3", uid="a newer pod")
+        return succeed(store, raw)
+
+    assert run_program(overtaken, parameters) == Exit.SUPERSEDED
+    assert read_manifest(store, STEP) is None
+    assert not store.exists(f"{STEP}/a3/error.json")
+
+
+def test_an_attempt_that_was_followed_by_another_publishes_nothing(store: Store, parameters: list[str]):
+    def followed(store: Store, raw: dict[str, Any]) -> Manifest:
+        store.write(f"{STEP}/a4/job.json", b"{}")
+        return succeed(store, raw)
+
+    assert run_program(followed, parameters) == Exit.OUTDATED
+    assert read_manifest(store, STEP) is None
+
+
+def test_of_several_ranks_the_first_publishes(
+    store: Store, parameters: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RANK", "1")
+    assert run_program(succeed, parameters) == Exit.DONE
+    assert read_manifest(store, STEP) is None
+    assert store.list(f"{STEP}/a3/starts") == []
+    monkeypatch.setenv("RANK", "0")
+    assert run_program(succeed, parameters) == Exit.DONE
+    assert read_manifest(store, STEP) is not None
+
+
+def test_the_first_ranks_error_is_not_replaced_by_that_of_another(
+    store: Store, parameters: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def fail(store: Store, raw: dict[str, Any]) -> Manifest:
+        raise DataCorrupted(f"seen by rank {os.environ['RANK']}")
+
+    for number in ("2", "0", "1"):
+        monkeypatch.setenv("RANK", number)
+        assert run_program(fail, parameters) == Exit.FAILED
+    assert json.loads(store.read(f"{STEP}/a3/error.json"))["error"]["message"] == "seen by rank 0"
 
 
 def test_parameters_without_attempt_name_the_field(tmp_path: Path):

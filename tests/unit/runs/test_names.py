@@ -16,8 +16,8 @@ STEPS = st.builds(Step, st.integers(0, 100), st.sampled_from(sorted(SERVICE_OF))
 
 
 @given(RUNS, STEPS, st.integers(1, 10_000))
-def test_a_jobs_name_is_a_host_name_and_a_labels_value(run, step, attempt):
-    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", job_name(run, UID, step, attempt))
+def test_a_jobs_name_is_a_host_name_and_a_labels_value_also_with_a_nodes_number(run, step, attempt):
+    assert re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", job_name(run, UID, step, attempt) + "-63")
 
 
 @given(RUNS, STEPS, STEPS, st.integers(1, 9), st.integers(1, 9))

@@ -10,7 +10,7 @@ import pytest
 
 from selfie.artifacts.programs import Attempt
 from selfie.artifacts.store import Store, open_store
-from selfie.errors import DataCorrupted
+from selfie.errors import AlreadyExists, DataCorrupted
 from selfie.training.core import JobController
 from selfie.training.records import JobRecord, ProcessId, job_name, write_record
 
@@ -56,8 +56,9 @@ class World:
             open_store=lambda _: self.store, processes=self.processes, now=lambda: self.now
         )
 
-    def create(self) -> Any:
-        return self.controller.create(self.attempt, request_id="r", program="train", parameters={"beta": 0.1})
+    def create(self, **parameters: Any) -> Any:
+        asked = {"beta": 0.1, **parameters}
+        return self.controller.create(self.attempt, request_id="r", program="train", parameters=asked)
 
     def get(self) -> Any:
         return self.controller.get(job_name(self.attempt))
@@ -94,6 +95,15 @@ def test_the_error_of_an_earlier_start_does_not_end_the_next_one(world: World) -
     write_record(world.store, cancelled)
     assert world.create().state == "running"
     assert not world.store.exists(f"{STEP}/a1/error.json")
+
+
+def test_what_changes_no_result_may_change_and_acts_at_the_next_start(world: World) -> None:
+    world.create(microBatch=4)
+    assert world.create(microBatch=2).record.parameters["microBatch"] == 4
+    world.processes.alive.clear()
+    assert world.create(microBatch=2).record.parameters["microBatch"] == 2
+    with pytest.raises(AlreadyExists, match="beta"):
+        world.create(beta=0.2)
 
 
 def test_a_job_that_was_cancelled_is_running_until_its_process_is_gone(world: World) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 import transformers
 
+from selfie.artifacts.exits import Exit
 from selfie.artifacts.manifests import FileEntry, Manifest
 from selfie.artifacts.programs import new_writer, parse
 from selfie.artifacts.progress import ProgressWriter
@@ -43,7 +44,6 @@ from selfie.training.trainer.summary import counts, measures
 logger = logging.getLogger(__name__)
 
 CHECKPOINT, STEPS, NOISE = "checkpoint", "steps", "noise"
-_TERMINATED_STATUS = 128 + signal.SIGTERM
 
 
 def train(
@@ -116,7 +116,7 @@ class _Training:
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if trainer.state.global_step < trainer.state.max_steps:
-            sys.exit(_TERMINATED_STATUS)
+            sys.exit(Exit.TERMINATED)
         return time.monotonic() - started
 
     def _store(self, trainer: NoiseAwareDPOTrainer, sources: Sources) -> tuple[FileEntry, ...]:

@@ -1,0 +1,97 @@
+{{/*
+What operator and training controller are told of the pods that they make: the file that
+`selfie.kube.pods.PodSettings` reads.
+*/}}
+{{- define "selfie.run-pods" -}}
+{{- $operator := include "selfie.subject" (dict "root" . "component" "operator") }}
+{{- $generation := include "selfie.subject" (dict "root" . "component" "generation") }}
+engine:
+  {{- include "selfie.run-pod" (dict "root" . "component" "engine" "callers" (list $generation $operator)) | trim | nindent 2 }}
+scoring:
+  {{- include "selfie.run-pod" (dict "root" . "component" "scoring" "callers" (list $operator)) | trim | nindent 2 }}
+trainer:
+  {{- include "selfie.run-pod" (dict "root" . "component" "trainer") | trim | nindent 2 }}
+{{- end }}
+
+{{/*
+One component. With callers it is a server, which reads the API server's keys with its account's
+token to verify theirs; without, it is a program, which nobody calls and which calls nobody.
+*/}}
+{{- define "selfie.run-pod" -}}
+{{- $values := index .root.Values.runPods .component }}
+{{- $all := .root.Values.allPods }}
+{{- $parts := dict "root" .root "values" $values "image" $values.image }}
+image: {{ include "selfie.image" $parts }}
+command:
+  {{- toYaml $all.python | nindent 2 }}
+imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+{{- with .root.Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+serviceAccount: {{ include "selfie.name" . }}
+automountToken: {{ hasKey . "callers" }}
+resources:
+  {{- toYaml $values.resources | nindent 2 }}
+accelerator: {{ .root.Values.runPods.accelerator }}
+env:
+  {{- with .callers }}
+  - name: SELFIE_CALLERS
+    value: {{ toJson . | quote }}
+  {{- end }}
+  {{- include "selfie.env" $parts | nindent 2 }}
+{{- with include "selfie.run-pod.volumes" $parts }}
+volumes:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "selfie.run-pod.mounts" $parts }}
+volumeMounts:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with merge (dict) $values.nodeSelector $all.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat $all.tolerations $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with $values.priorityClassName | default $all.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with merge (dict) $values.podLabels $all.labels }}
+labels:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with merge (dict) $values.podAnnotations $all.annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+graceSeconds: {{ $values.graceSeconds }}
+{{- end }}
+
+{{/* /tmp is there already: the code that makes these pods sees to it. */}}
+{{- define "selfie.run-pod.volumes" -}}
+{{- $store := include "selfie.store.volumes" .root | fromYamlArray }}
+{{- with concat $store .root.Values.allPods.extraVolumes .values.extraVolumes }}{{ toYaml . }}{{ end }}
+{{- end }}
+
+{{- define "selfie.run-pod.mounts" -}}
+{{- $store := include "selfie.store.mounts" .root | fromYamlArray }}
+{{- with concat $store .root.Values.allPods.extraVolumeMounts .values.extraVolumeMounts }}{{ toYaml . }}{{ end }}
+{{- end }}
+
+{{- define "selfie.run-pods.volume" -}}
+- name: run-pods
+  configMap:
+    name: {{ include "selfie.fullname" . }}-run-pods
+{{- end }}
+
+{{- define "selfie.run-pods.mount" -}}
+- name: run-pods
+  mountPath: /etc/selfie/pods
+  readOnly: true
+{{- end }}

@@ -1,0 +1,95 @@
+"""From what is there to what is wanted: at most one change of an object at a time. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from selfie.kube.labels import WEIGHTS
+from selfie.kube.objects import DEPLOYMENT, Kind, Object, controller_uid_of, is_going, labels_of, uid_of
+from selfie_operator.reconciling.children import WANTED
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make it."""
+
+    wanted: Object
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Put it in place of the one that is there, if that has not changed meanwhile."""
+
+    wanted: Object
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Let go of this very one."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Somebody else has one of this name, and it is left alone."""
+
+    name: str
+
+
+Change: TypeAlias = Create | Replace | Delete | Taken
+
+
+def change_of(kind: Kind, wanted: Object | None, found: Object | None, owner_uid: str) -> Change | None:
+    """What brings ``found`` nearer to ``wanted``; None when nothing does, or it has to be waited for."""
+    if found is None:
+        return Create(wanted) if wanted is not None else None
+    name = str(found["metadata"]["name"])
+    if controller_uid_of(found) != owner_uid:
+        return Taken(name) if wanted is not None else None
+    if is_going(found):
+        return None
+    if wanted is None or _must_be_made_anew(kind, wanted, found):
+        return Delete(name, uid_of(found))
+    if _is_as_wanted(kind, wanted, found):
+        return None
+    return Replace(_in_place_of(found, wanted))
+
+
+def _is_as_wanted(kind: Kind, wanted: Object, found: Object) -> bool:
+    ours, theirs = (_notes(entry).get(WANTED) for entry in (wanted, found))
+    if ours != theirs or labels_of(wanted).get(WEIGHTS) != labels_of(found).get(WEIGHTS):
+        return False
+    # Whom a Service reaches, and what pods are made as, decides whose answers a run takes.
+    if kind == DEPLOYMENT:
+        return bool(_template_weights(wanted) == _template_weights(found))
+    return bool(wanted["spec"]["selector"] == found["spec"].get("selector"))
+
+
+def _must_be_made_anew(kind: Kind, wanted: Object, found: Object) -> bool:
+    """Whether it differs in what can't be changed."""
+    if kind == DEPLOYMENT:
+        return bool(wanted["spec"]["selector"] != found["spec"].get("selector"))
+    headless = [entry["spec"].get("clusterIP") == "None" for entry in (wanted, found)]
+    return bool(headless[0] != headless[1])
+
+
+def _in_place_of(found: Object, wanted: Object) -> Object:
+    metadata, mine = found["metadata"], wanted["metadata"]
+    merged = {
+        **metadata,
+        "labels": {**(metadata.get("labels") or {}), **mine["labels"]},
+        "annotations": {**_notes(found), **mine["annotations"]},
+    }
+    # What a server has chosen for an object, such as its address, stays.
+    return {**found, "metadata": merged, "spec": {**found["spec"], **wanted["spec"]}}
+
+
+def _template_weights(deployment: Object) -> object:
+    labels = deployment["spec"]["template"].get("metadata", {}).get("labels") or {}
+    return labels.get(WEIGHTS)
+
+
+def _notes(found: Object) -> Mapping[str, str]:
+    return found["metadata"].get("annotations") or {}

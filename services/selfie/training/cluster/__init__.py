@@ -1,0 +1,1 @@
+"""Jobs of a training controller as Kubernetes Jobs."""

@@ -1,0 +1,82 @@
+"""Looks up what `selfie.training.cluster.authority` decides by: the run, and what it has made so far."""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from selfie.artifacts.digests import digest_bytes
+from selfie.artifacts.published import PublishedSteps
+from selfie.artifacts.store import Store
+from selfie.errors import OutOfDate
+from selfie.kube.api import Api
+from selfie.kube.frozen import Frozen, frozen_from
+from selfie.kube.objects import CONFIG_MAP, SELFIE_RUN, Object
+from selfie.kube.pods import ContainerSettings, begun_with
+from selfie.runs.names import frozen_name
+from selfie.training.cluster.authority import (
+    Asked,
+    carried_out,
+    require_equal,
+    require_intent,
+    require_place,
+    required_parameters,
+)
+from selfie.training.cluster.objects import Wanted, job_of
+
+_RUNS_KNOWN = 256
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A job that the run calls for: what it is for, its parameters, and its Job."""
+
+    wanted: Wanted
+    parameters: dict[str, JsonValue]
+    job: Object
+
+
+class Grants:
+    """``namespace``: the only one that is served, or None for all; ``pods``: those of programs."""
+
+    def __init__(self, api: Api, *, namespace: str | None, pods: ContainerSettings) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._pods = pods
+        self._published: OrderedDict[str, PublishedSteps] = OrderedDict()
+        """Of runs that were asked about lately: a manifest that is published never changes."""
+
+    async def of(self, asked: Asked, store: Store) -> Granted:
+        """The job, if the run calls for it; `PermissionDenied`, `NotFound` or `OutOfDate` if not."""
+        attempt = asked.attempt
+        namespace, name = require_place(attempt, self._namespace)
+        owner, step = require_intent(asked, await self._api.get(SELFIE_RUN, name, namespace=namespace))
+        frozen = await self._frozen(namespace, name, attempt.run_uid)
+        run = carried_out(owner, frozen, attempt.run_uri)
+        manifests = await asyncio.to_thread(self._steps_of(store).look, run.spec)
+        parameters = required_parameters(run, step, attempt, manifests)
+        require_equal(asked, parameters)
+        digest = digest_bytes(parameters_file(parameters)).sha256
+        wanted = Wanted(owner, run, attempt, step, asked.program, digest)
+        return Granted(wanted, parameters, job_of(wanted, begun_with(self._pods, frozen.pods.trainer)))
+
+    async def _frozen(self, namespace: str, run: str, uid: str) -> Frozen:
+        found = await self._api.get(CONFIG_MAP, frozen_name(run, uid), namespace=namespace)
+        if found is None:
+            raise OutOfDate(f"nothing says what the run {run} was started with; the operator writes it first")
+        return frozen_from(found, uid)
+
+    def _steps_of(self, store: Store) -> PublishedSteps:
+        steps = self._published.pop(store.uri, None) or PublishedSteps(store)
+        self._published[store.uri] = steps
+        while len(self._published) > _RUNS_KNOWN:
+            self._published.popitem(last=False)
+        return steps
+
+
+def parameters_file(parameters: Mapping[str, JsonValue]) -> bytes:
+    """The parameters as a pod finds them in its attempt: equal ones are equal bytes."""
+    return (json.dumps(parameters, sort_keys=True, indent=2) + "\n").encode()

@@ -1,0 +1,128 @@
+"""From what is there to what is wanted."""
+
+import copy
+
+import pytest
+
+from selfie.kube.objects import DEPLOYMENT, SERVICE
+from selfie_operator.reconciling.differences import Create, Delete, Replace, Taken, change_of
+
+OWNER = "uid-of-run"
+
+
+def deployment(weights="w1", mark="m1", **metadata):
+    return {
+        "metadata": {
+            "name": "selfie-engine-1",
+            "labels": {"selfie.dev/weights": weights},
+            "annotations": {"selfie.dev/wanted": mark},
+            **metadata,
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"selfie.dev/weights": weights}}},
+        },
+    }
+
+
+def service(weights="w1", mark="m1", ip="10.0.0.1", **metadata):
+    found = deployment(weights, mark, **metadata)
+    found["spec"] = {"clusterIP": ip, "selector": {"selfie.dev/weights": weights}, "ports": []}
+    return found
+
+
+def there(wanted, owner=OWNER, **metadata):
+    """The object as a server keeps it."""
+    found = copy.deepcopy(wanted)
+    found["metadata"].update(
+        uid="uid-1",
+        resourceVersion="7",
+        ownerReferences=[{"uid": owner, "controller": True}],
+        **metadata,
+    )
+    found["spec"]["chosenByTheServer"] = True
+    found["status"] = {"replicas": 1}
+    return found
+
+
+def test_what_is_missing_is_created():
+    assert change_of(DEPLOYMENT, deployment(), None, OWNER) == Create(deployment())
+
+
+def test_nothing_of_nothing_is_nothing():
+    assert change_of(DEPLOYMENT, None, None, OWNER) is None
+
+
+def test_what_is_as_wanted_is_left_alone_whatever_a_server_has_added():
+    assert change_of(DEPLOYMENT, deployment(), there(deployment()), OWNER) is None
+    wanted = service(ip=None)
+    del wanted["spec"]["clusterIP"]
+    assert change_of(SERVICE, wanted, there(service(mark="m1")), OWNER) is None
+
+
+def test_what_is_not_wanted_is_deleted_by_its_uid():
+    assert change_of(DEPLOYMENT, None, there(deployment()), OWNER) == Delete("selfie-engine-1", "uid-1")
+
+
+@pytest.mark.parametrize("wanted", [deployment(), None])
+def test_what_is_on_its_way_out_is_waited_for(wanted):
+    going = there(deployment("w0"), deletionTimestamp="now")
+    assert change_of(DEPLOYMENT, wanted, going, OWNER) is None
+
+
+def test_what_is_somebody_elses_is_never_touched():
+    assert change_of(DEPLOYMENT, deployment(), there(deployment(), owner="other"), OWNER) == Taken(
+        "selfie-engine-1"
+    )
+    assert change_of(DEPLOYMENT, None, there(deployment(), owner="other"), OWNER) is None
+    orphan = there(deployment())
+    del orphan["metadata"]["ownerReferences"]
+    assert change_of(DEPLOYMENT, deployment(), orphan, OWNER) == Taken("selfie-engine-1")
+
+
+def test_a_replacement_keeps_what_others_and_the_server_put_there_and_is_for_that_version_alone():
+    found = there(deployment("w0", "m0"))
+    found["metadata"]["labels"]["theirs"] = "kept"
+    found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "3"
+    change = change_of(DEPLOYMENT, deployment(), found, OWNER)
+    assert isinstance(change, Replace)
+    metadata = change.wanted["metadata"]
+    assert metadata["resourceVersion"] == "7"
+    assert metadata["labels"] == {"selfie.dev/weights": "w1", "theirs": "kept"}
+    assert metadata["annotations"] == {
+        "selfie.dev/wanted": "m1",
+        "deployment.kubernetes.io/revision": "3",
+    }
+    assert change.wanted["spec"]["template"] == deployment()["spec"]["template"]
+    assert change.wanted["spec"]["chosenByTheServer"]
+
+
+def test_a_service_keeps_its_address_when_its_pods_change():
+    change = change_of(SERVICE, service("w2", "m2", ip="10.0.0.1"), there(service()), OWNER)
+    assert isinstance(change, Replace)
+    assert change.wanted["spec"]["clusterIP"] == "10.0.0.1"
+    assert change.wanted["spec"]["selector"] == {"selfie.dev/weights": "w2"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "part"),
+    [
+        (SERVICE, service(), lambda found: found["spec"]["selector"]),
+        (DEPLOYMENT, deployment(), lambda found: found["spec"]["template"]["metadata"]["labels"]),
+        (DEPLOYMENT, deployment(), lambda found: found["metadata"]["labels"]),
+    ],
+)
+def test_weights_that_were_changed_by_hand_are_set_right(kind, wanted, part):
+    found = there(wanted)
+    part(found)["selfie.dev/weights"] = "by hand"
+    assert isinstance(change_of(kind, wanted, found, OWNER), Replace)
+
+
+def test_what_cannot_be_changed_is_made_anew():
+    other = there(deployment())
+    other["spec"]["selector"] = {"matchLabels": {"of": "an older release"}}
+    assert change_of(DEPLOYMENT, deployment(), other, OWNER) == Delete("selfie-engine-1", "uid-1")
+    headless = service(ip="None")
+    assert change_of(SERVICE, headless, there(service()), OWNER) == Delete("selfie-engine-1", "uid-1")
+    assert change_of(SERVICE, service(), there(headless), OWNER) == Delete("selfie-engine-1", "uid-1")

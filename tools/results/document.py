@@ -1,0 +1,142 @@
+"""`docs/results.md`: what the runs of the studies say, and what of it is noise."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from studies import STUDIES, Study
+
+from selfie.cli.comparing import compare_places
+from selfie.compare.shape import ComparedRuns, GroupEntry, WinEntry
+from selfie.method.statistics import Difference, Proportion
+
+
+def document(artifacts: Path) -> str:
+    """Every study's tables as Markdown, from the runs that are there."""
+    parts = [part for study in STUDIES.values() if (part := _tables_of(study, artifacts))]
+    if not parts:
+        sys.exit(f"no runs in {artifacts}; make them with: python tools/results run")
+    return "\n".join([*_HEAD, *(line for part in parts for line in part)]) + "\n"
+
+
+_HEAD = (
+    "# What the method does at small scale",
+    "",
+    "Written by `python tools/results write` from runs of `examples/paper`; the same command with `run`",
+    "makes them. All variants of one random seed start from the same π_0, and take as many steps as their",
+    "pairs are. Intervals are of 95 %. A verdict over seeds needs six of them, and Student's interval, his",
+    "p after Holm and the sign test to agree; else the difference is noise.",
+    "",
+)
+
+
+def _tables_of(study: Study, artifacts: Path) -> list[str]:
+    runs = {variant: study.found(artifacts, variant) for variant in study.variants}
+    places = [str(place) for variant in runs.values() for place in variant]
+    if not places:
+        return []
+    found = compare_places(places, None, str(artifacts))
+    names = {place.name: study.variants[variant] for variant, there in runs.items() for place in there}
+    return [*_head(study, runs), *_accuracy(found, names), *_wins(found, names), *_each(found, names)]
+
+
+def _head(study: Study, runs: dict[str, list[Path]]) -> list[str]:
+    return [
+        f"## {study.title}",
+        "",
+        study.shape,
+        "",
+        "| variant | random seeds |",
+        "|---|---|",
+        *(
+            f"| {study.variants[name]} (`{name}`) | {_seeds(there)} |"
+            for name, there in runs.items()
+            if there
+        ),
+        "",
+    ]
+
+
+def _seeds(places: Iterable[Path]) -> str:
+    return ", ".join(place.name.rpartition("-s")[2] for place in places)
+
+
+def _accuracy(found: ComparedRuns, names: dict[str, str]) -> list[str]:
+    lines = [
+        "### The judge: accuracy on held-out pairs, mean over seeds",
+        "",
+        "| variant | round | reading | accuracy | over π_0, points | p after Holm | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for group in found.groups:
+        if group.mean is None:
+            continue
+        mean = group.mean
+        adjusted = "–" if mean.adjusted_p is None else f"{mean.adjusted_p:.3f}"
+        cells = (
+            names[group.seeds[0].run],
+            group.round,
+            group.reading,
+            _percent(mean.accuracy),
+            "–" if mean.difference is None else _points(mean.difference),
+            adjusted,
+            _verdict(group),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return [*lines, ""]
+
+
+def _verdict(group: GroupEntry) -> str:
+    if group.verdict is None:
+        return f"too few seeds ({len(group.seeds)})"
+    return "noise" if group.verdict == "no difference established" else group.verdict
+
+
+def _wins(found: ComparedRuns, names: dict[str, str]) -> list[str]:
+    lines = [
+        "### The responses: win rate by the evaluator at equal length, on unused prompts",
+        "",
+        "| variant | round | against | win rate of each seed |",
+        "|---|---|---|---|",
+    ]
+    rows: dict[tuple[str, int, str], list[WinEntry]] = {}
+    for entry in found.wins:
+        if entry.against in ("seed", "initial"):
+            rows.setdefault((names[entry.run], entry.round, entry.against), []).append(entry)
+    for (variant, number, against), entries in rows.items():
+        told = ", ".join(_percent_of(entry.wins.controlled) for entry in entries)
+        model = {"seed": "π_0", "initial": "π_init"}[against]
+        lines.append(f"| {variant} | {number} | {model} | {told} |")
+    return [*lines, ""]
+
+
+def _each(found: ComparedRuns, names: dict[str, str]) -> list[str]:
+    lines = [
+        "### Every run",
+        "",
+        "| variant | seed | round | accuracy, summed | per token | KL per token | tokens | finished |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    seeds = {run.name: run.random_seed for run in found.runs}
+    for entry in found.rounds:
+        shares = [f"{100 * reading.accuracy['all'].value:.1f}" for reading in entry.readings]
+        behaviour = (
+            "–" if entry.divergence is None else f"{entry.divergence:.4f}",
+            "–" if entry.mean_tokens is None else f"{entry.mean_tokens:.1f}",
+            "–" if entry.finished_share is None else f"{100 * entry.finished_share:.0f} %",
+        )
+        cells = (names[entry.run], seeds[entry.run], entry.round, *shares, *behaviour)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return [*lines, ""]
+
+
+def _percent(value: Difference | Proportion) -> str:
+    return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def _points(value: Difference) -> str:
+    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
+
+
+def _percent_of(value: Proportion | None) -> str:
+    return "–" if value is None else _percent(value)
