@@ -65,9 +65,10 @@ def name_for(pid: int) -> str:
 
 def sweep(places: Iterable[Path]) -> None:
     """Removes what nodes left whose keeper was killed before it could tidy up."""
+    own = name_for(os.getpid())
     for place in places:
         for left in place.glob(f"{PREFIX}*"):
-            if not Path("/proc", left.name.removeprefix(PREFIX)).exists():
+            if left.name == own or not Path("/proc", left.name.removeprefix(PREFIX)).exists():
                 _remove_tree(left)
 
 
