@@ -90,7 +90,7 @@ async def test_two_operators_that_both_act_do_nothing_twice(run_object, undistur
             if chance.random() < 0.6:
                 told.catch_up()
             await reconcile(key)
-        release.tick()
+        await release.tick()
     assert as_if_nothing_was(release, key, undisturbed)
     assert max(release.services.begun.values()) == 1
 
@@ -110,7 +110,7 @@ async def test_answers_that_get_lost_are_found_again(run_object, undisturbed, se
             break
         with suppress(errors.Unavailable):
             await release.look(key)
-        release.tick()
+        await release.tick()
     assert as_if_nothing_was(release, key, undisturbed)
 
 

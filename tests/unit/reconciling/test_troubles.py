@@ -35,11 +35,11 @@ async def looks(release, key, times=6):
     """Looks without that anything changes; returns the writes to the API server that it made."""
     for _ in range(2):
         await look_or_fail(release, key)
-        release.tick()
+        await release.tick()
     before = sum(release.api.calls.values()) - _reads(release)
     for _ in range(times):
         await look_or_fail(release, key)
-        release.tick()
+        await release.tick()
     return sum(release.api.calls.values()) - _reads(release) - before
 
 
@@ -166,7 +166,7 @@ async def test_pods_that_no_node_can_take_stop_the_clock(release, run_object):
     assert reason(release, key) == "WaitingForCapacity"
     assert "0/1 nodes" in derived_message(release.status_of(key))
     assert await looks(release, key) == 0
-    release.tick(10_000)
+    await release.tick(10_000)
     release.unschedulable = False
     await goes_on(release, key)
 
@@ -264,7 +264,7 @@ async def test_a_service_that_goes_away_and_comes_back_costs_nothing_but_time(re
     release.services.down = {service}
     for _ in range(40):
         await release.look(key)
-        release.tick()
+        await release.tick()
     assert not release.status_of(key).is_terminal
     release.services.down = set()
     await goes_on(release, key)

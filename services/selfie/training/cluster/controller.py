@@ -105,11 +105,9 @@ class ClusterJobs:
     async def let_go(self, found: Object, name: str) -> bool:
         """Deletes a Job that has ended, if the store says how it did; False if that is not known yet."""
         job = await self.get(name)
-        return (
-            job.ended
-            and not (job.state == "succeeded" and job.published is None)
-            and (await self._delete(found))
-        )
+        if not job.ended or (job.state == "succeeded" and job.published is None):
+            return False
+        return await self._delete(found)
 
     def _recorded(self, store: Store, asked: Asked, granted: Granted) -> JobRecord:
         """The attempt's record, made if there is none."""
@@ -171,12 +169,11 @@ class ClusterJobs:
         return await self._api.delete(JOB, name_of(found), uid=uid_of(found), namespace=namespace_of(found))
 
     async def _job(self, record: JobRecord) -> Object | None:
-        namespace, run, _ = run_at(record.attempt.run_uri)
         attempt, step = record.attempt, step_at(record.attempt.step)
         if step is None:
             return None
-        name = job_name(run, attempt.run_uid, step, attempt.number)
-        found = await self._api.get(JOB, name, namespace=namespace)
+        name = job_name(run_at(attempt.run_uri)[1], attempt.run_uid, step, attempt.number)
+        found = await self._api.get(JOB, name, namespace=self._grants.namespace_of(attempt))
         return None if found is None else objects.require_own(found, attempt.run_uid)
 
     async def _look(self, store: Store, record: JobRecord) -> Job:
@@ -188,7 +185,7 @@ class ClusterJobs:
             record = record.changed(state="running", changed_at=self._now())
             await asyncio.to_thread(records.write_record, store, record)
         labels = objects.pod_labels(attempt.run_uid, attempt.step, attempt.number)
-        pods = await self._api.list(POD, namespace=run_at(attempt.run_uri)[0], labels=labels)
+        pods = await self._api.list(POD, namespace=self._grants.namespace_of(attempt), labels=labels)
         left = await asyncio.to_thread(_left, store, attempt)
         standing = standing_of(
             Seen(
@@ -223,7 +220,7 @@ class ClusterJobs:
             log = await ends.last_words(
                 self._api,
                 pod=last_ended_pod(pods),
-                namespace=run_at(record.attempt.run_uri)[0],
+                namespace=self._grants.namespace_of(record.attempt),
                 container=objects.PROGRAM_CONTAINER,
             )
             await asyncio.to_thread(ends.keep, store, path, standing.failure, log)
