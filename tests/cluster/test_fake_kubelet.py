@@ -222,7 +222,7 @@ def test_a_program_with_a_bug_fails_the_test(control_plane: Cluster, namespace: 
         with FakeKubelet(control_plane, run=program, name="buggy-node") as node:
             _start(control_plane, namespace, _pod("unlucky"))
             until(node.pods)
-            until(lambda: node._failures)
+            until(lambda: node.failures)
 
     with pytest.raises(ExceptionGroup) as raised:
         run()
