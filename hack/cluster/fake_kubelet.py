@@ -189,8 +189,12 @@ class FakeKubelet:
         self._waiting.pop(uid, None)
         pod = self._pods[uid] = FakePod(found, self._address(), api)
         self._notice_deletion(pod)
-        if found["status"].get("phase") not in {"Succeeded", "Failed"}:
-            self._lives[uid] = self._spawn(fake_pods.live(pod, self._run, self._keeps_waiting))
+        has_ended = found["status"].get("phase") in {"Succeeded", "Failed"}
+        rest = fake_pods.vanish_when_deleted(pod) if has_ended else self._life(pod)
+        self._lives[uid] = self._spawn(rest)
+
+    def _life(self, pod: FakePod) -> Coroutine[Any, Any, None]:
+        return fake_pods.live(pod, self._run, self._keeps_waiting)
 
     # Asked for anew each time, so that a test may change its mind.
 

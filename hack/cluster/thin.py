@@ -18,7 +18,7 @@ from cluster.images import ImageConfiguration, RootFilesystem, write_archive
 
 IMAGE: Final = "localhost/selfie:thin"
 MOUNTED_AT: Final = "/environment"
-"""Where the container must see the volume of `volumes.environment_claim`."""
+"""Where the container must see the volume of `volumes.environment_volume`."""
 CHECKOUT: Final = Path(__file__).parents[2]
 
 # What the manylinux policy lets wheels take from the system, as far as Python itself does not.
