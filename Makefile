@@ -29,10 +29,10 @@ kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing
 	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)
 
 test-cluster: cluster-tools ## Run all that needs a Kubernetes, on one that is started for it; root for real pods
-	@pytest tests/cluster -m "not faults" $(ARGS)
+	@pytest tests/cluster -m "not faults" --timeout 600 $(ARGS)
 
 test-faults: cluster-tools ## Run every fault case at every point; takes hours
-	@pytest tests/cluster -m faults $(ARGS)
+	@pytest tests/cluster -m faults --timeout 0 $(ARGS)
 
 cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; minutes, once
 	@missing="$$($(CLUSTER) check --level node --packages)"; \

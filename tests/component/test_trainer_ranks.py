@@ -176,13 +176,18 @@ def remote(run: Run) -> Store:
     return RemoteStore(run.store.uri, LocalFiles(run.root / "store"))
 
 
+def is_list(path: str) -> bool:
+    """Whether the file says what a checkpoint consists of."""
+    return path.rpartition("/")[2].startswith("checkpoint-") and path.endswith(".json")
+
+
 def test_another_node_goes_on_from_the_store(run: Run) -> None:
     undisturbed = run.train(step="rounds/01/undisturbed")
     store = remote(run)
     with pytest.raises(SystemExit):
         train(store, run.parameters(cacheDir=f"{run.root}/one"), stopping=after(3))
-    kept = [path for path in store.list(f"{TRAIN_STEP}/a1/checkpoints") if path.endswith(".json")]
-    assert any(path.rpartition("/")[2].startswith("checkpoint-3-") for path in kept)
+    kept = [path for path in store.list(f"{TRAIN_STEP}/a1/checkpoints") if is_list(path)]
+    assert [path.rpartition("/")[2].split("-")[1] for path in kept] == ["3"]
     removals: list[Callable[[], None]] = []
     other = run.parameters(cacheDir=f"{run.root}/other")
     manifest = train(store, other, stopping=lambda: False, discard=removals.append)
@@ -199,9 +204,9 @@ def test_a_checkpoint_that_did_not_arrive_whole_is_passed_over(run: Run) -> None
     parameters = run.parameters(cacheDir=f"{run.root}/one", checkpointSeconds=1e-6)
     with pytest.raises(SystemExit):
         train(store, parameters, stopping=after(4))
-    lists = [path for path in store.list(f"{TRAIN_STEP}/a1/checkpoints") if path.count("/") == 5]
-    assert len([path for path in lists if path.endswith(".json")]) == 2
-    newest = next(path for path in lists if "checkpoint-4-" in path).removesuffix(".json")
+    kept = [path for path in store.list(f"{TRAIN_STEP}/a1/checkpoints") if is_list(path)]
+    assert [int(path.rpartition("/")[2].split("-")[1]) for path in kept] == [3, 4]
+    newest = kept[-1].removesuffix(".json")
     store.write(f"{newest}/model.safetensors", b"torn")
     manifest = train(store, run.parameters(cacheDir=f"{run.root}/other"), stopping=lambda: False)
     assert _sha(manifest) == _sha(undisturbed)

@@ -1,4 +1,4 @@
-"""One look at one run: nothing is remembered from one to the next.
+"""One look at one run: nothing that is decided by is remembered from one to the next.
 
 What a look finds wrong with the run itself is told in its status; what is wrong with the world
 around it is raised, so that the run is looked at again, later and later.
@@ -6,7 +6,7 @@ around it is raised, so that the run is looked at again, later and later.
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -33,6 +33,8 @@ log = structlog.get_logger()
 
 LOOK_AGAIN_S: Final = 0.5
 """After somebody else has written the run: by then the watch has told of it."""
+LOOK_AGAIN_AT_LEAST_S: Final = 30.0
+"""After many such looks in a row: the watch tells of nothing. A hint has it looked at sooner."""
 INTERNAL: Final = "Internal"
 
 
@@ -61,9 +63,12 @@ class Reconciler:
     ending: Ending
     limit: int | None
     now: Callable[[], datetime]
+    outdated: dict[Key, int] = field(default_factory=dict)
+    """How many looks in a row have found a run that was not as the watch had told."""
 
     async def __call__(self, key: Key) -> float | None:
         """Looks once; returns the seconds until the next look at the latest."""
+        before = self.outdated.pop(key, 0)
         found = self.runs.run(key)
         if found is None or is_going(found):
             # What it owns goes with it, and work that nobody asks about stops by itself.
@@ -73,7 +78,8 @@ class Reconciler:
             return await self._look(record)
         except OutdatedError as error:
             log.debug("looked at an outdated run", error=str(error))
-            return LOOK_AGAIN_S
+            self.outdated[key] = before + 1
+            return min(LOOK_AGAIN_S * 2.0 ** min(before, 10), LOOK_AGAIN_AT_LEAST_S)
         except errors.SelfieError as error:
             if not error.retryable:
                 await self._stall(record, error.reason, str(error))

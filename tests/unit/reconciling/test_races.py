@@ -153,3 +153,15 @@ async def test_a_run_that_is_mended_while_it_is_called_wrong_is_just_looked_at_a
     release.told.catch_up()
     await release.drive(key)
     assert release.status_of(key).is_terminal
+
+
+async def test_a_run_whose_watch_is_dead_is_asked_about_less_and_less(run_object):
+    release = SimulatedRelease()
+    key = release.apply(run_object(rounds=ROUND))
+    catch_up, release.told.catch_up = release.told.catch_up, lambda: None
+    await release.look(key)
+    waits = [await release.look(key) for _ in range(9)]
+    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    catch_up()
+    await release.look(key)
+    assert release.reconcile.outdated == {}

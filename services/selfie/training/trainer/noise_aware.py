@@ -226,7 +226,9 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        state = json.loads(Path(resume_from_checkpoint, self._state_file()).read_text())
+        own, main = (Path(resume_from_checkpoint, name) for name in (self._state_file(), STATE_FILE))
+        # Where there are more ranks than before, the new ones begin as the first one goes on.
+        state = json.loads((own if own.exists() else main).read_text())
         self.steps = [StepRecord.from_json(record) for record in state["steps"]]
         self.first_step = len(self.steps)
         if self.noise.threshold is not None:
