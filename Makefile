@@ -32,7 +32,9 @@ test-cluster: cluster-tools ## Run all that needs a Kubernetes, on one that is s
 	@pytest tests/cluster -m "not faults" $(ARGS)
 
 test-faults: cluster-tools ## Run every fault case at every point; takes hours
-	@pytest tests/cluster -m faults $(ARGS)
+	@SELFIE_RELIABILITY=$(CURDIR)/bench/reliability.json pytest tests/cluster/test_fault_*.py $(ARGS)
+	@pytest tests/cluster -m faults --ignore-glob='*/test_fault_*.py' $(ARGS)
+	@python tools/reliability.py
 
 cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; minutes, once
 	@missing="$$($(CLUSTER) check --level node --packages)"; \

@@ -1,12 +1,14 @@
 """Clusters as fixtures: a control plane per module, one node for all."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
+from fault_bench import Bench, opened
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,13 @@ def node_cluster() -> Iterator[NodeCluster]:
     """A cluster with real pods."""
     with node_or_existing() as cluster:
         yield cluster
+
+
+@pytest.fixture
+async def bench(control_plane: Cluster, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Releases with faults between operator and API server, a namespace each."""
+    async with opened(control_plane, tmp_path) as ready:
+        yield ready
 
 
 @pytest.fixture
