@@ -10,6 +10,8 @@ from cluster.pod_statuses import Exit as PodExit
 from fault_bench import RELEASE, Bench, Stage
 from reliability import report
 from selfie.artifacts.exits import Exit
+from selfie.kube.labels import RUN_UID
+from selfie.kube.objects import DEPLOYMENT, SELFIE_RUN, Object, uid_of
 from selfie.runs.conditions import has_status
 
 Rule = tuple[str, str, str]
@@ -72,9 +74,13 @@ class Life:
 
     async def lived(self) -> None:
         stage = self.stage
-        await stage.apply(nodes=2, retries=3, ttlSecondsAfterFinished=5)
-        operator = stage.operate()
-        await stage.until(lambda: self.starts >= 1, seconds=240)
+        run = await stage.apply(nodes=2, retries=3, ttlSecondsAfterFinished=5)
+        stage.bench.work.hangs.add(uid_of(run))
+        operator = stage.operate(call_seconds=3)
+        await stage.until(lambda: stage.status().step == "rounds/01/score", seconds=240)
+        await self.scale(run)
+        stage.bench.work.hangs.clear()
+        await stage.until(lambda: self.starts >= 2, seconds=240)
         for _ in range(2):
             # Said two times, it is one Event with a count.
             for wanted in (True, False):
@@ -86,6 +92,20 @@ class Life:
         self.let_go = True
         await stage.until(lambda: stage.run() is None, seconds=400)
         await asyncio.sleep(8)
+
+    async def scale(self, run: Object) -> None:
+        """Changes a Deployment that is there."""
+        api, space = self.stage.bench.api, self.stage.namespace
+        labels = {RUN_UID: uid_of(run)}
+        while (replicas := await self.replicas(labels)) != [2]:
+            if replicas == [1]:
+                await api.patch(SELFIE_RUN, "run", {"spec": {"replicas": {"scoring": 2}}}, namespace=space)
+            await asyncio.sleep(1)
+
+    async def replicas(self, labels: Mapping[str, str]) -> list[int]:
+        api, space = self.stage.bench.api, self.stage.namespace
+        found = await api.list(DEPLOYMENT, namespace=space, labels=labels)
+        return [item["spec"]["replicas"] for item in found.items]
 
 
 async def test_what_is_granted_is_used_and_nothing_else_is_asked_for(bench: Bench) -> None:
