@@ -32,7 +32,9 @@ test-cluster: cluster-tools ## Run all that needs a Kubernetes, on one that is s
 	@pytest tests/cluster -m "not faults" --timeout 600 $(ARGS)
 
 test-faults: cluster-tools ## Run every fault case at every point; takes hours
-	@pytest tests/cluster -m faults --timeout 0 $(ARGS)
+	@SELFIE_RELIABILITY=$(CURDIR)/bench/reliability.json pytest tests/cluster/test_fault_*.py --timeout 0 $(ARGS)
+	@pytest tests/cluster -m faults --timeout 0 --ignore-glob='*/test_fault_*.py' $(ARGS)
+	@python tools/reliability.py
 
 cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; minutes, once
 	@missing="$$($(CLUSTER) check --level node --packages)"; \

@@ -44,12 +44,16 @@ def events(log: Path) -> Iterator[Event]:
         for line in lines:
             if not line.endswith("\n"):
                 return
-            found = json.loads(line)
-            if "objectRef" in found:
-                yield _event(found)
+            event = parsed(line)
+            if event is not None:
+                yield event
 
 
-def _event(found: dict[str, Any]) -> Event:
+def parsed(line: str | bytes) -> Event | None:
+    """The request of one line of the log; None if it was not for an object."""
+    found: dict[str, Any] = json.loads(line)
+    if "objectRef" not in found:
+        return None
     target = found["objectRef"]
     return Event(
         user=found["user"]["username"],

@@ -1,7 +1,7 @@
 """Clusters as fixtures: a control plane per module, one node for all."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,7 @@ import pytest
 from charts import found_helm
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
+from fault_bench import Bench, opened
 from installations import Installation, prepared
 from killing import MODEL, SPEC, TinyRun, made_by, write_sources
 from selfie.local.nurseries import own_nursery
@@ -29,6 +30,13 @@ def node_cluster() -> Iterator[NodeCluster]:
     """A cluster with real pods."""
     with node_or_existing() as cluster:
         yield cluster
+
+
+@pytest.fixture
+async def bench(control_plane: Cluster, tmp_path: Path) -> AsyncIterator[Bench]:
+    """Releases with faults between operator and API server, a namespace each."""
+    async with opened(control_plane, tmp_path) as ready:
+        yield ready
 
 
 @pytest.fixture

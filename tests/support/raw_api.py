@@ -46,7 +46,7 @@ class RawApi:
         if "token" in user:
             self._headers["Authorization"] = f"Bearer {user['token']}"
         self._connection = http.client.HTTPSConnection(
-            server.hostname or "", server.port, timeout=_TIMEOUT_S, context=_context(cluster, user)
+            server.hostname or "", server.port, timeout=_TIMEOUT_S, context=tls_context(cluster, user)
         )
 
     def __enter__(self) -> Self:
@@ -80,7 +80,8 @@ def _data(text: bytes) -> Any:
     return json.loads(text) if text.startswith(b"{") else {"message": text.decode()}
 
 
-def _context(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:
+def tls_context(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:
+    """How this user of a kubeconfig meets this cluster."""
     context = ssl.create_default_context(cadata=_text(cluster, "certificate-authority"))
     certificate, key = _text(user, "client-certificate"), _text(user, "client-key")
     if certificate and key:
