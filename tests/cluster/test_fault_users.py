@@ -325,6 +325,7 @@ async def test_rights_that_are_taken_away_stall_a_run_that_heals_when_they_are_b
         await stage.until(lambda: stage.status().step == "rounds/01/train")
         role = f"role/r-operator -n={stage.namespace}".split()
         whole = json.loads(bench.cluster.kubectl("get", *role, "-o=json"))
+        del whole["metadata"]["resourceVersion"]
         rules = [rule for rule in whole["rules"] if rule["resources"] != ["deployments"]]
         reads = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}
         await asyncio.to_thread(apply, bench.cluster, {**whole, "rules": [*rules, reads]})
