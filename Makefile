@@ -13,7 +13,7 @@ export UV_LINK_MODE ?= hardlink
 # A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test test-cluster test-faults cluster-tools check bench proto requirements images clean
+.PHONY: help demo test kill-test test-cluster test-faults test-engines cluster-tools check bench proto requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -29,11 +29,11 @@ kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing
 	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)
 
 test-cluster: cluster-tools ## Run all that needs a Kubernetes, on one that is started for it; root for real pods
-	@pytest tests/cluster -m "not faults" $(ARGS)
+	@pytest tests/cluster -m "not faults" --timeout 600 $(ARGS)
 
 test-faults: cluster-tools ## Run every fault case at every point; takes hours
-	@SELFIE_RELIABILITY=$(CURDIR)/bench/reliability.json pytest tests/cluster/test_fault_*.py $(ARGS)
-	@pytest tests/cluster -m faults --ignore-glob='*/test_fault_*.py' $(ARGS)
+	@SELFIE_RELIABILITY=$(CURDIR)/bench/reliability.json pytest tests/cluster/test_fault_*.py --timeout 0 $(ARGS)
+	@pytest tests/cluster -m faults --timeout 0 --ignore-glob='*/test_fault_*.py' $(ARGS)
 	@python tools/reliability.py
 
 cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; minutes, once
@@ -44,18 +44,25 @@ cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; mi
 	@command -v go > /dev/null || $(INSTALL) --require-hashes --target $(GO) -r requirements/go.txt
 	@$(CLUSTER) build --level node --with helm
 
+test-engines: $(VENV)/.dev ## Check published checkpoints and adapters against other readers and real servers
+	@UV=$(CURDIR)/$(UV) python hack/transformers_4.py
+	@UV=$(CURDIR)/$(UV) python hack/environments.py engines > /dev/null
+	@pytest tests/engines $(ARGS)
+
 check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and generated files
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
 	python tools/protos.py check
+	python tools/openapi.py check
 
 bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in bench/results
 	python bench/scoring.py
 
-proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1
+proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1, and describe the HTTP API
 	python tools/protos.py generate
+	python tools/openapi.py generate
 
 requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \
@@ -64,6 +71,10 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --group build --group dev \
 	  --constraint requirements/local.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
+	$(UV) pip compile --quiet requirements/engines.in --constraint requirements/dev.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/engines.txt
+	$(UV) pip compile --quiet requirements/transformers-4.in --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/transformers-4.txt
 	@# What images install: the versions that were tested. The operator moves no arrays; .importlinter sees to it.
 	$(UV) pip compile --quiet --group build --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/build.txt
@@ -73,7 +84,7 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --extra cluster --extra s3 --extra gcs \
 	  --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/service.txt
-	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra cluster --extra s3 --extra gcs \
+	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra http --extra cluster --extra s3 --extra gcs \
 	  --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/gpu.txt
 

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     inside = _command(commands, "exec", _exec, "run a command in the node's namespaces")
     image = _command(commands, "import-image", _import, "give the node an OCI or Docker archive")
     image.add_argument("archive", type=Path)
-    image.add_argument("--as", dest="image_name", help="name for an archive that says only a tag, or nothing")
+    image.add_argument("--as", dest="image_name", help="name for the image instead of the archive's")
     component = _command(commands, "component", _component, "kill, start or stop the time of one component")
     component.add_argument("order", choices=("kill", "start", "restart", "pause", "resume"))
     component.add_argument("component")
@@ -108,7 +108,7 @@ def _exec(chosen: argparse.Namespace) -> int:
 
 
 def _import(chosen: argparse.Namespace) -> None:
-    print(nodes.import_image(_running(chosen.name), chosen.archive, name=chosen.image_name), end="")
+    nodes.import_image(_running(chosen.name), chosen.archive, name=chosen.image_name)
 
 
 def _component(chosen: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,9 @@ _WANTED: Final = frozenset({"cpu", "cpuset", "memory", "pids"})
 _LIMIT_S: Final = 10.0
 
 
-def hierarchies(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
+def hierarchies(
+    mounts: Path = Path("/proc/self/mountinfo"), can_use: Callable[[Path], bool] | None = None
+) -> list[Path]:
     """Mount points below which a node's cgroup is made; empty if the kubelet could not use them.
 
     In a hybrid of both versions, the old hierarchies count: the new one has no controllers then.
@@ -24,7 +26,7 @@ def hierarchies(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
         paths = [path for path, _ in old]
     else:
         paths = [path for kind, path, _ in found if kind == "cgroup2" and _controllers(path) >= _WANTED]
-    return paths if paths and all(_can_write(path) for path in paths) else []
+    return paths if paths and all(map(can_use or _can_use, paths)) else []
 
 
 def everywhere(mounts: Path = Path("/proc/self/mountinfo")) -> list[Path]:
@@ -63,9 +65,10 @@ def name_for(pid: int) -> str:
 
 def sweep(places: Iterable[Path]) -> None:
     """Removes what nodes left whose keeper was killed before it could tidy up."""
+    own = name_for(os.getpid())
     for place in places:
         for left in place.glob(f"{PREFIX}*"):
-            if not Path("/proc", left.name.removeprefix(PREFIX)).exists():
+            if left.name == own or not Path("/proc", left.name.removeprefix(PREFIX)).exists():
                 _remove_tree(left)
 
 
@@ -98,11 +101,16 @@ def _delegate(place: Path) -> None:
             (place / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
-def _can_write(place: Path) -> bool:
+def _can_use(place: Path) -> bool:
+    unified = (place / "cgroup.controllers").exists()
     probe = place / f"selfie-probe-{os.getpid()}"
     try:
+        if unified:
+            _delegate(place)
         probe.mkdir()
+        # A container's own root has processes in it, and hands no controllers on.
+        usable = not unified or _controllers(probe) >= _WANTED
         probe.rmdir()
     except OSError:
         return False
-    return True
+    return usable

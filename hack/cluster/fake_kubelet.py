@@ -58,7 +58,8 @@ class FakeKubelet:
         self._pods: dict[str, FakePod] = {}
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, asyncio.Task[None]] = {}
-        self._failures: list[Exception] = []
+        self.failures: list[Exception] = []
+        """What programs have raised; raised again when the node ends."""
         self._addresses = 0
         self._loop = asyncio.new_event_loop()
         self._ready: Future[None] = Future()
@@ -75,8 +76,8 @@ class FakeKubelet:
     ) -> None:
         self._loop.call_soon_threadsafe(self._done.set)
         self._thread.join(_PATIENCE_S)
-        if self._failures and error is None:
-            raise ExceptionGroup("the programs of these pods failed as code", self._failures)
+        if self.failures and error is None:
+            raise ExceptionGroup("the programs of these pods failed as code", self.failures)
 
     def pods(self) -> list[Object]:
         """Pods that are on the node, as they were last seen."""
@@ -116,7 +117,7 @@ class FakeKubelet:
         try:
             self._loop.run_until_complete(self._live())
         except Exception as error:
-            self._failures.append(error)
+            self.failures.append(error)
             if not self._ready.done():
                 self._ready.set_exception(error)
         finally:
@@ -188,8 +189,12 @@ class FakeKubelet:
         self._waiting.pop(uid, None)
         pod = self._pods[uid] = FakePod(found, self._address(), api)
         self._notice_deletion(pod)
-        if found["status"].get("phase") not in {"Succeeded", "Failed"}:
-            self._lives[uid] = self._spawn(fake_pods.live(pod, self._run, self._keeps_waiting))
+        has_ended = found["status"].get("phase") in {"Succeeded", "Failed"}
+        rest = fake_pods.vanish_when_deleted(pod) if has_ended else self._life(pod)
+        self._lives[uid] = self._spawn(rest)
+
+    def _life(self, pod: FakePod) -> Coroutine[Any, Any, None]:
+        return fake_pods.live(pod, self._run, self._keeps_waiting)
 
     # Asked for anew each time, so that a test may change its mind.
 
@@ -222,7 +227,7 @@ class FakeKubelet:
 
     def _note_failure(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._failures.append(error)
+            self.failures.append(error)
 
     def _address(self) -> str:
         self._addresses += 1

@@ -121,7 +121,7 @@ async def live(pod: FakePod, program: Program, waits: Callable[[Object], Waiting
         else:
             told = pod_statuses.finished(pod.object, ended, starts=pod.starts)
         await pod.tell(told)
-        await _vanish_when_deleted(pod)
+        await vanish_when_deleted(pod)
 
 
 async def _wait(pod: FakePod, waits: Callable[[Object], Waiting | None]) -> None:
@@ -171,6 +171,8 @@ async def _grace(pod: FakePod) -> None:
     await asyncio.sleep(metadata.get("deletionGracePeriodSeconds", spec["terminationGracePeriodSeconds"]))
 
 
-async def _vanish_when_deleted(pod: FakePod) -> None:
+async def vanish_when_deleted(pod: FakePod) -> None:
+    """What is left of the life of a pod that has ended."""
     await pod.deleted.wait()
-    await pod.api.delete(pod.path, pod.object["metadata"]["uid"])
+    with suppress(Gone):
+        await pod.api.delete(pod.path, pod.object["metadata"]["uid"])

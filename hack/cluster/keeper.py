@@ -42,7 +42,7 @@ async def _keep(plan: Plan, *, owned: bool, listener: int | None) -> int:
     told = asyncio.Event()
     _end_when_told(told, owned=owned)
     supervisor = Supervisor(plan.layout.logs)
-    supervisor.watch_children()
+    reaping = asyncio.create_task(supervisor.reap_orphans())
     starting = asyncio.create_task(_start(plan, supervisor, listener))
     waiting = asyncio.create_task(told.wait())
     try:
@@ -56,6 +56,7 @@ async def _keep(plan: Plan, *, owned: bool, listener: int | None) -> int:
         return 0
     finally:
         starting.cancel()
+        reaping.cancel()
         await supervisor.stop()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from cluster.layout import NODE_ADDRESS, NODE_NAME, SERVICE_RANGE, Plan
+from selfie.errors import FailedPrecondition
 
 SHOWN: Final = Path("/run/selfie/shown")
 """Where pods' read-only view of this machine is put together."""
@@ -76,4 +77,6 @@ def _show(source: Path, place: Path) -> None:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FailedPrecondition("NodeRefused", f"{' '.join(command)}: {done.stderr.strip()}")

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ from cluster.supervision import Component
 
 CONTAINERD: Final = "/run/selfie/containerd.sock"
 PAUSE_IMAGE: Final = "localhost/selfie-pause:1"
+_KUBELET_HEALTH: Final = 10248
 _DNS_USER: Final = "system:coredns"
 
 
@@ -104,7 +107,7 @@ def _kubelet(plan: Plan, secrets: Secrets) -> list[str]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": NODE_ADDRESS,
-        "healthzPort": 0,
+        "healthzPort": _KUBELET_HEALTH,
         "tlsCertFile": str(server.certificate),
         "tlsPrivateKeyFile": str(server.key),
         "authentication": {
@@ -186,10 +189,21 @@ async def _imported(plan: Plan) -> bool:
 
 
 async def _node_is_ready(plan: Plan) -> bool:
+    # After a restart the node's status is still that of the kubelet before.
+    if not await asyncio.to_thread(_kubelet_is_healthy):
+        return False
     ready = '{.status.conditions[?(@.type=="Ready")].status}'
     command = _kubectl(plan, "get", "node", NODE_NAME, f"--output=jsonpath={ready}")
     asked = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     return asked.stdout == "True"
+
+
+def _kubelet_is_healthy() -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{_KUBELET_HEALTH}/healthz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 async def _dns_may_read(plan: Plan) -> bool:

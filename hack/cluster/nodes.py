@@ -1,16 +1,20 @@
 """What can be done to a node beside its API: commands inside its namespaces, images, directories."""
 
+import io
 import json
 import subprocess
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from cluster import volumes
 from cluster.node import ctr
 from cluster.running import Cluster
 from selfie.errors import InvalidInput, Unavailable
 
-_NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
+_ASIDE: Final = "localhost/imported"
+_NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc")
 
 
 def inside(cluster: Cluster, command: Sequence[str]) -> list[str]:
@@ -32,13 +36,18 @@ def run_inside(cluster: Cluster, *command: str) -> str:
     return done.stdout
 
 
-def import_image(cluster: Cluster, archive: Path, *, name: str | None = None) -> str:
-    """Imports an OCI or Docker archive for the pods; returns what containerd says about it.
+def import_image(cluster: Cluster, archive: Path, *, name: str | None = None) -> None:
+    """Gives an OCI or Docker archive to the pods; ``name`` replaces the name in an OCI archive, if any."""
+    digest = _digest(archive) if name else None
+    aside = [f"--base-name={_ASIDE}", "--digests"] if name else []
+    run_inside(cluster, *ctr("images", "import", *aside, str(archive.resolve())))
+    if name:
+        run_inside(cluster, *ctr("images", "tag", "--force", f"{_ASIDE}@{digest}", name))
 
-    ``name`` is for an archive that names its image by a bare tag, or not at all.
-    """
-    named = [f"--base-name={name}", "--digests"] if name else []
-    return run_inside(cluster, *ctr("images", "import", *named, str(archive.resolve())))
+
+def images(cluster: Cluster) -> list[str]:
+    """Names of the images that pods can have."""
+    return run_inside(cluster, *ctr("images", "list", "--quiet")).split()
 
 
 def make_volume(cluster: Cluster, name: str, namespace: str) -> Path:
@@ -52,6 +61,19 @@ def make_volume(cluster: Cluster, name: str, namespace: str) -> Path:
 def make_environment(cluster: Cluster, namespace: str) -> None:
     """The claim that pods of the thin image mount in this namespace."""
     _apply(cluster, volumes.environment_volume(namespace))
+
+
+def _digest(archive: Path) -> str:
+    try:
+        with tarfile.open(archive) as files, files.extractfile("index.json") or io.BytesIO() as index:
+            (manifest,) = json.load(index)["manifests"]
+    except (KeyError, ValueError) as error:
+        raise InvalidInput(
+            "archive",
+            f"{archive} is no OCI archive of one image",
+            "import it without a name, or export it anew",
+        ) from error
+    return str(manifest["digest"])
 
 
 def _apply(cluster: Cluster, items: list[volumes.Object]) -> None:

@@ -43,7 +43,8 @@ def _missing_for_a_node() -> Iterator[str]:
         yield "it needs root: namespaces, mounts and cgroups are made"
         return
     for command, sentence in _PROBES:
-        if not _works(command):
+        # Whatever is not installed has been named above.
+        if _is_command(command.split()[0]) and not _works(command):
             yield sentence
     if not hierarchies():
         yield "no writable cgroups under /sys/fs/cgroup: a container needs them delegated or --privileged"
@@ -69,10 +70,7 @@ _OVERLAY: Final = (
 # Each runs in namespaces of its own, so that nothing of a probe stays.
 _PROBES: Final[Sequence[tuple[str, str]]] = (
     ("true", "it needs CAP_SYS_ADMIN: new mount, network and pid namespaces are refused"),
-    (
-        _OVERLAY,
-        "it needs overlayfs: mounting one is refused",
-    ),
+    (_OVERLAY, "it needs overlayfs: mounting one is refused"),
     (
         "ip link add name probe0 type veth peer name probe1",
         "it needs CAP_NET_ADMIN and veth: a pair cannot be made",

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,8 @@ from selfie.processes.births import Born, process_birth
 
 _STARTS: Final = 3
 _END_LIMIT_S: Final = 30.0
+KEEP_VARIABLE: Final = "SELFIE_CLUSTER_KEEP"
+"""Set to anything, it lets logs and data stay when a cluster ends."""
 _SOURCES: Final = Path(__file__).parents[1]
 
 
@@ -98,7 +100,7 @@ def started(level: Level = "control-plane", *, images: Sequence[Path] = ()) -> I
 
     `FailedPrecondition` if this machine cannot run one, with a sentence for each thing that is missing.
     """
-    cluster, keeper = _launch(_plan(level, images=images), owned=True)
+    cluster, keeper = _launch(lambda: _plan(level, images=images), owned=True)
     try:
         yield cluster
     finally:
@@ -112,7 +114,7 @@ def start_detached(level: Level, directory: Path, *, images: Sequence[Path] = ()
         if find(directory):
             raise FailedPrecondition("AlreadyRunning", f"a cluster runs in {directory}; stop it by `down`")
         shutil.rmtree(directory)
-    cluster, keeper = _launch(_plan(level, directory=directory, images=images), owned=False)
+    cluster, keeper = _launch(lambda: _plan(level, directory=directory, images=images), owned=False)
     # It goes on without this process, which is to end without a complaint about that.
     keeper.returncode = 0
     return cluster
@@ -146,20 +148,19 @@ def _plan(level: Level, *, directory: Path | None = None, images: Sequence[Path]
         api_port=api,
         shown=thin.shown_directories() if level == "node" else {},
         images=tuple(str(image) for image in (*own, *images)),
+        removes=not os.environ.get(KEEP_VARIABLE),
     )
 
 
-def _launch(plan: Plan, *, owned: bool) -> tuple[Cluster, subprocess.Popen[bytes]]:
-    for attempt in range(_STARTS):
+def _launch(make_plan: Callable[[], Plan], *, owned: bool) -> tuple[Cluster, subprocess.Popen[bytes]]:
+    for _ in range(_STARTS - 1):
         try:
-            return _launch_once(plan, owned=owned)
+            return _launch_once(make_plan(), owned=owned)
         except FailedPrecondition as error:
             # Somebody may have taken a port between the look at it and its use.
-            if attempt == _STARTS - 1 or "address already in use" not in str(error):
+            if "address already in use" not in str(error).lower():
                 raise
-        etcd, peer, api = free_ports(3)
-        plan = replace(plan, etcd_port=etcd, peer_port=peer, api_port=api)
-    raise AssertionError
+    return _launch_once(make_plan(), owned=owned)
 
 
 def _launch_once(plan: Plan, *, owned: bool) -> tuple[Cluster, subprocess.Popen[bytes]]:

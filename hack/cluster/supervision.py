@@ -5,16 +5,18 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from selfie.errors import FailedPrecondition, NotFound
+from selfie.processes.births import process_birth
 
 START_LIMIT_S: Final = 90.0
 _PAUSE_S: Final = 0.05
+_LOOK_S: Final = 5.0
 _TAIL: Final = 2000
 
 
@@ -39,9 +41,19 @@ class Supervisor:
     _components: dict[str, Component] = field(default_factory=dict)
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def watch_children(self) -> None:
-        """Reaps whatever ends below this process, orphans of containers too; call it in the loop."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+    async def reap_orphans(self) -> None:
+        """For process 1, to which the kernel gives what others left behind; runs until it is cancelled.
+
+        Who starts a process himself asks for its end within moments. Who is still a zombie at the
+        second look has nobody.
+        """
+        before: set[int] = set()
+        while True:
+            zombies = {pid for pid in _children() if process_birth(pid) is None}
+            own = {process.pid for process in self._running.values()}
+            _reap(zombies & before - own)
+            before = zombies
+            await asyncio.sleep(_LOOK_S)
 
     async def start(self, component: Component) -> None:
         """Starts it and waits until it is ready; `FailedPrecondition` quotes the log of one that ends."""
@@ -108,12 +120,16 @@ class Supervisor:
         log = self.logs / f"{name}.log"
         return f"{name} did not come up; its log ends with:\n{log.read_text(errors='replace')[-_TAIL:]}"
 
-    def _reap(self) -> None:
-        own = {process.pid: process for process in self._running.values()}
+
+def _children() -> list[int]:
+    found: list[int] = []
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def _reap(pids: Iterable[int]) -> None:
+    for pid in pids:
         with suppress(ChildProcessError):
-            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                # Its Popen must learn the status of a component; nobody asks for that of an orphan.
-                if ended.si_pid in own:
-                    own[ended.si_pid].poll()
-                else:
-                    os.waitpid(ended.si_pid, 0)
+            os.waitpid(pid, os.WNOHANG)

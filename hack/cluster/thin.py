@@ -18,7 +18,7 @@ from cluster.images import ImageConfiguration, RootFilesystem, write_archive
 
 IMAGE: Final = "localhost/selfie:thin"
 MOUNTED_AT: Final = "/environment"
-"""Where the container must see the volume of `volumes.environment_claim`."""
+"""Where the container must see the volume of `volumes.environment_volume`."""
 CHECKOUT: Final = Path(__file__).parents[2]
 
 # What the manylinux policy lets wheels take from the system, as far as Python itself does not.
@@ -49,13 +49,14 @@ def shown_directories() -> dict[str, str]:
 
 def write_thin_image(file: Path) -> Path:
     """Writes the image of this interpreter and this checkout as an OCI archive."""
-    return write_archive(file, IMAGE, _filesystem(), _configuration())
+    return write_archive(file, IMAGE, filesystem(), configuration())
 
 
-def _filesystem() -> RootFilesystem:
+def filesystem() -> RootFilesystem:
+    """What the image holds."""
     interpreter = Path(sys.executable).resolve()
     shown = shown_directories()
-    filesystem = RootFilesystem(
+    made = RootFilesystem(
         directories=["/tmp", "/proc", "/sys", "/dev", "/etc", MOUNTED_AT],
         files={str(name): interpreter for name in _names_of(Path(sys.executable))},
         texts={"/etc/nsswitch.conf": "hosts: files dns\n"},
@@ -64,8 +65,8 @@ def _filesystem() -> RootFilesystem:
     )
     # By the names under which they are looked for, which links would hide.
     for library in _libraries(interpreter, Path(shown["stdlib"])):
-        filesystem.files[str(library)] = library.resolve()
-    return filesystem
+        made.files[str(library)] = library.resolve()
+    return made
 
 
 def _names_of(interpreter: Path) -> Iterator[Path]:
@@ -99,7 +100,8 @@ def _system_libraries() -> Mapping[str, Path]:
     return found
 
 
-def _configuration() -> ImageConfiguration:
+def configuration() -> ImageConfiguration:
+    """What its containers start with."""
     sources = f"{MOUNTED_AT}/checkout/services:{MOUNTED_AT}/checkout/operator"
     return ImageConfiguration(
         environment={

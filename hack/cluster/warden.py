@@ -5,6 +5,7 @@ drops mounts and interfaces with their namespaces; cgroups and files are left to
 """
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         cgroups.make(plan.cgroup, cgroups.hierarchies())
         return _keep(plan, owned=chosen.owned)
+    except OSError as error:
+        # Whoever waits for the keeper's word gets it from here.
+        print(json.dumps({"error": str(error)}), flush=True)
+        return 1
     finally:
         cgroups.remove(plan.cgroup, cgroups.everywhere())
         if plan.removes:

@@ -1,14 +1,21 @@
 """Clusters as fixtures: a control plane per module, one node for all."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
+from charts import found_helm
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
 from fault_bench import Bench, opened
+from installations import Installation, prepared
+from killing import MODEL, SPEC, TinyRun, made_by, write_sources
+from selfie.local.nurseries import own_nursery
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +60,38 @@ def _fresh(cluster: Cluster | NodeCluster, labels: dict[str, str]) -> str:
     # A pod without its account is refused, and the account takes a moment.
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"-n={name}", "--timeout=60s")
     return name
+
+
+@pytest.fixture(scope="session")
+def release(node_cluster: NodeCluster, tiny_checkpoint: Path) -> Installation:
+    """The chart on the node, with the sources of the tiny run in its volume."""
+    cluster = node_cluster.breakable()
+    found = prepared(cluster, found_helm(cluster.kubeconfig), f"team-{secrets.token_hex(4)}")
+    write_sources(found.sources, tiny_checkpoint)
+    found.install()
+    return found
+
+
+@pytest.fixture(scope="session")
+def reference(
+    tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
+) -> Iterator[Callable[[], Mapping[str, Any]]]:
+    """Gives what the tiny run makes on this machine; until then, it goes on beside the tests."""
+    with TemporaryDirectory(prefix="selfie-") as directory:
+        nursery = own_nursery(Path(directory))
+        file = tmp_path_factory.mktemp("run") / "run.yaml"
+        write_sources(file.parent, tiny_checkpoint)
+        file.write_text(SPEC.format(model=MODEL))
+        run = TinyRun(file, tmp_path_factory.mktemp("reference"), nursery)
+        run.start()
+
+        @cache
+        def made() -> Mapping[str, Any]:
+            run.finish(seconds=600)
+            return made_by(run.store)
+
+        try:
+            yield made
+        finally:
+            run.close()
+            nursery.close()

@@ -1,7 +1,6 @@
 """The CRD as a real API server understands it, held against the typed model."""
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +10,11 @@ from cluster.running import Cluster
 from crd_schemas import CRD_FILE, fields_of, schema_of
 from hostile_runs import API, BASE, BREACHES, HOSTILE, LEGAL, Breach, Hostile, with_changes
 from raw_api import Answer, RawApi
+from selfie.errors import Unavailable
 from selfie.runs.load import object_of, run_from_object
 from selfie.runs.status import RunStatus, object_of_status
 from selfie.runs.violations import InvalidRun
+from waiting import until
 
 EVERY_PART = with_changes(
     BASE,
@@ -85,17 +86,9 @@ class Runs:
 @pytest.fixture(scope="module")
 def api(control_plane: Cluster) -> Iterator[RawApi]:
     control_plane.kubectl("apply", "--server-side", "-f", str(CRD_FILE))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd/selfieruns.selfie.dev", "--timeout=60s")
     with RawApi(control_plane.kubeconfig) as api:
-        _until_served(api)
+        until(lambda: api.ask("GET", "/apis/selfie.dev/v1alpha1/selfieruns").code == 200)
         yield api
-
-
-def _until_served(api: RawApi) -> None:
-    deadline = time.monotonic() + 60
-    while api.ask("GET", "/apis/selfie.dev/v1alpha1/selfieruns").code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +157,16 @@ def test_a_client_that_does_not_ask_for_strictness_is_warned_and_the_unknown_is_
     assert sum("unknown field" in warning for warning in answer.warnings) == 3
     stored = json.dumps(answer.body["spec"])
     assert not [word for word in ("podTemplate", "trustRemoteCode", "privileged") if word in stored]
+
+
+@pytest.mark.parametrize(("field", "refused"), [("seed", True), ("suspend", False), ("generation", False)])
+def test_an_empty_field_is_its_default_or_refused_where_there_is_none(
+    trying: Runs, field: str, refused: bool
+) -> None:
+    answer = trying.try_to_create(with_changes(BASE, {f"spec.{field}": None}))
+    assert answer.refused == refused
+    if not refused:
+        assert answer.body["spec"][field] == object_of(run_from_object(dict(BASE)))["spec"][field]
 
 
 SPEC_FIELDS = fields_of(schema_of("spec"), "spec")
@@ -261,11 +264,19 @@ def test_people_find_runs_by_short_name_and_category_and_wait_for_their_end(
 def test_kubectl_explains_each_field_with_bounds_default_and_choices(
     control_plane: Cluster, api: RawApi
 ) -> None:
-    told = " ".join(control_plane.kubectl("explain", "sfr.spec.training").split())
+    # What is explained comes a little after what is served.
+    told = until(lambda: explained(control_plane, "sfr.spec.training"))
     assert "How a policy is trained." in told
     assert "Passes over a round's pairs. From 1 to 1000; default 1." in told
     assert "enum: online, offline, none" in told
     assert 'A decimal in quotes, above 0 to 100; default "0.1".' in told
+
+
+def explained(cluster: Cluster, field: str) -> str | None:
+    try:
+        return " ".join(cluster.kubectl("explain", field).split())
+    except Unavailable:
+        return None
 
 
 FULL_STATUS: dict[str, Any] = {

@@ -214,6 +214,16 @@ def test_pods_go_on_when_the_api_server_comes_back(
     control_plane.kubectl("wait", "--for=condition=Complete", "job/long", f"-n={namespace}", "--timeout=60s")
 
 
+def test_a_node_that_comes_back_lets_go_of_a_pod_that_had_ended(
+    control_plane: Cluster, namespace: str
+) -> None:
+    with FakeKubelet(control_plane):
+        _start(control_plane, namespace, _pod("old"))
+        _reaches(control_plane, namespace, "old", "Succeeded")
+    with FakeKubelet(control_plane):
+        control_plane.kubectl("delete", "pod", "old", f"-n={namespace}", "--timeout=60s")
+
+
 def test_a_program_with_a_bug_fails_the_test(control_plane: Cluster, namespace: str) -> None:
     async def program(pod: FakePod) -> Exit:
         raise ZeroDivisionError
@@ -222,7 +232,7 @@ def test_a_program_with_a_bug_fails_the_test(control_plane: Cluster, namespace: 
         with FakeKubelet(control_plane, run=program, name="buggy-node") as node:
             _start(control_plane, namespace, _pod("unlucky"))
             until(node.pods)
-            until(lambda: node._failures)
+            until(lambda: node.failures)
 
     with pytest.raises(ExceptionGroup) as raised:
         run()

@@ -114,7 +114,7 @@ def figures(writes: int, points: int, outcomes: list[Outcome]) -> dict[str, Any]
         "runs": len(outcomes),
         "converged": sum(not entry.wrong for entry in outcomes),
         "duplicate_jobs": sum("I1" in wrong for entry in outcomes for wrong in entry.wrong),
-        "from_the_kill_to_the_next_write_s": {
+        "acting_again_s": {
             "median": round(acted[len(acted) // 2], 1),
             "most": round(acted[-1], 1),
         },

@@ -14,7 +14,7 @@ import pytest
 
 from cluster import nodes, thin, volumes
 from cluster.cgroups import everywhere, name_for, sweep
-from cluster.images import ImageConfiguration, RootFilesystem, write_archive
+from cluster.images import write_archive
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, found, started_or_skipped
 from selfie.errors import Unavailable
@@ -166,12 +166,22 @@ def test_what_a_pod_writes_into_a_volume_is_a_file_here(node: Cluster, environme
     assert (directory / "manifest.json").read_text() == "{}"
 
 
-def test_an_imported_image_can_be_run(node: Cluster, restricted_namespace: str, tmp_path: Path) -> None:
-    filesystem = RootFilesystem(files={"/program": Path(sys.executable).resolve()})
-    archive = write_archive(tmp_path / "own.tar", "localhost/own:1", filesystem, ImageConfiguration())
-    assert "localhost/own:1" in nodes.import_image(node, archive)
-    listed = nodes.run_inside(node, *nodes.ctr("images", "list", "--quiet"))
-    assert "localhost/own:1" in listed.split()
+@pytest.mark.parametrize(
+    ("inner", "given", "name"),
+    [
+        ("localhost/own:1", None, "localhost/own:1"),
+        ("1", "localhost/own:2", "localhost/own:2"),
+        ("localhost/own:3", "localhost/other:3", "localhost/other:3"),
+    ],
+)
+def test_an_imported_image_can_be_run(
+    node: Cluster, environment: str, tmp_path: Path, inner: str, given: str | None, name: str
+) -> None:
+    # The thin image under another name, so that there is something in it to run.
+    archive = write_archive(tmp_path / "own.tar", inner, thin.filesystem(), thin.configuration())
+    nodes.import_image(node, archive, name=given)
+    assert name in nodes.images(node)
+    assert _output(node, _pod("own", environment, "-c", "print(1)", container={"image": name})) == "1\n"
 
 
 def test_pods_outlive_a_restart_of_the_kubelet(node: Cluster, environment: str) -> None:

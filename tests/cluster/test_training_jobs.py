@@ -489,7 +489,7 @@ async def test_a_quota_is_waited_for(world: World) -> None:
     await eventually(in_force)
     await world.begin()
     job = await world.create()
-    assert (job.state, job.reason) == ("pending", "WaitingForCapacity")
+    assert (job.state, job.reason) == ("pending", "PodRefused")
     assert "exceeded quota" in job.message
 
 

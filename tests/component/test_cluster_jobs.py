@@ -36,7 +36,7 @@ from selfie.training.cluster.controller import ClusterJobs
 from selfie.training.cluster.granting import Grants
 from selfie.training.cluster.sweeping import Sweeper
 from selfie.training.job import Job
-from selfie.training.records import job_name, read_record
+from selfie.training.records import JobRecord, job_name, read_record, write_record
 from selfie.training.servicer import service_of
 from selfie.training.settings import TrainingSettings
 from training_runs import (
@@ -151,6 +151,23 @@ async def test_what_the_run_does_not_call_for_leaves_nothing_behind(world: World
         await world.create()
     assert world.cluster.all(JOB) == []
     assert world.store.list("") == []
+
+
+async def test_jobs_of_another_namespace_are_not_looked_at_either(world: World) -> None:
+    place = world.asked.attempt.run_uri.replace("/team/", "/other/")
+    record = JobRecord(
+        request_id="r",
+        program="prepare",
+        attempt=world.asked.attempt.model_copy(update={"run_uri": place}),
+        parameters={},
+        created_at=NOW,
+        changed_at=NOW,
+    )
+    write_record(open_store(place), record)
+    for ask in (world.jobs.get, world.jobs.cancel):
+        with pytest.raises(PermissionDenied, match="in the namespace other"):
+            await ask(job_name(record.attempt))
+    assert world.cluster.asked == []
 
 
 async def test_a_run_whose_start_was_not_fixed_starts_nothing(world: World) -> None:
@@ -345,15 +362,16 @@ async def test_an_attempt_that_was_recorded_for_other_work_is_refused(world: Wor
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    "error",
     [
-        (PermissionDenied("jobs.batch is forbidden: exceeded quota: gpus"), "WaitingForCapacity"),
-        (PermissionDenied("cannot create resource jobs"), "JobRefused"),
-        (InvalidInput("spec.template", "admission webhook denied it", "mend it"), "JobRefused"),
+        PermissionDenied("jobs.batch is forbidden: exceeded quota: gpus"),
+        PermissionDenied("cannot create resource jobs"),
+        InvalidInput("spec.template", "admission webhook denied it", "mend it"),
     ],
+    ids=str,
 )
 async def test_a_job_that_is_refused_waits_and_is_tried_again_after_a_minute(
-    world: World, error: Exception, reason: str
+    world: World, error: Exception
 ) -> None:
     def refuse(verb: str, kind: object) -> None:
         if (verb, kind) == ("create", JOB):
@@ -361,10 +379,10 @@ async def test_a_job_that_is_refused_waits_and_is_tried_again_after_a_minute(
 
     world.cluster.before = refuse
     job = await world.create()
-    assert (job.state, job.reason) == ("pending", reason)
+    assert (job.state, job.reason) == ("pending", "PodRefused")
     assert str(error) in job.message
     world.now += timedelta(seconds=30)
-    assert (await world.create()).reason == reason
+    assert (await world.create()).reason == "PodRefused"
     assert world.cluster.count("create", JOB) == 1
     world.now += timedelta(seconds=31)
     assert (await world.get()).lost

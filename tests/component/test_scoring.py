@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import shutil
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -25,13 +24,13 @@ from selfie.artifacts.store import Store, open_store
 from selfie.artifacts.weights import directory_digest
 from selfie.errors import DataCorrupted, Overloaded, Unavailable
 from selfie.models.chat import ChatTokenizer
-from selfie.models.loading import load_policy
 from selfie.rpc.channels import connect, domain_errors, is_ready
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
+from selfie.scoring.calls import OnlineLimits
 from selfie.scoring.core import Scorer
 from selfie.scoring.loading import Weights, load_scorer
 from selfie.scoring.precision import error_bound
@@ -44,37 +43,12 @@ TEXTS = ["Paris is the capital of France.", "The sea is wide.", "Seven boats.", 
 LAMBDA = 0.5
 
 
-@pytest.fixture(scope="session")
-def perturbed_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint after some training, as it were: noise on every weight."""
-    directory = tmp_path_factory.mktemp("perturbed-checkpoint")
-    shutil.copytree(tiny_checkpoint, directory, dirs_exist_ok=True)
-    model = load_policy(tiny_checkpoint)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05 * parameter.abs().mean())
-    model.save_pretrained(directory)
-    return directory
-
-
-@pytest.fixture(scope="session")
-def scorer(perturbed_checkpoint: Path, tiny_checkpoint: Path) -> Scorer:
-    policy, reference = Weights(perturbed_checkpoint), Weights(tiny_checkpoint)
-    return load_scorer(policy, reference, device="cpu", token_budget=256)
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tiny_checkpoint: Path) -> ChatTokenizer:
-    return ChatTokenizer(tiny_checkpoint)
-
-
 @pytest.fixture
 async def channel(scorer: Scorer, tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
     service = scoring_service(
         lambda: scorer,
         replica=Replica(owner="scoring-test", open_store=store_opener((tmp_path.as_uri(),))),
-        max_waiting_calls=8,
+        limits=OnlineLimits(max_waiting_calls=8),
     )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     await server.start()
@@ -250,7 +224,7 @@ async def test_a_service_that_loads_says_so_and_is_not_ready(scorer: Scorer, tmp
         loaded.wait(20)
         return scorer
 
-    service = scoring_service(load, replica=Replica(owner="t", open_store=open_store), max_waiting_calls=1)
+    service = scoring_service(load, replica=Replica(owner="t", open_store=open_store))
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     starting = asyncio.create_task(server.start())
     while server.port == 0:
@@ -388,7 +362,7 @@ async def serving(
     service = scoring_service(
         lambda: scorer,
         replica=Replica(owner=owner, open_store=open_store),
-        max_waiting_calls=max_waiting_calls,
+        limits=OnlineLimits(max_waiting_calls=max_waiting_calls),
     )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
     await server.start()

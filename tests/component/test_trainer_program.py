@@ -8,157 +8,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from selfie.artifacts.manifests import Manifest, ManifestRef, publish, read_manifest, verify
-from selfie.artifacts.rows import PAIR_SCHEMA, PREFERENCE_SCHEMA
-from selfie.artifacts.shards import read_group, write_shard
-from selfie.artifacts.store import Store, open_store
-from selfie.artifacts.weights import add_directory, pull, weights_digest
+from selfie.artifacts.manifests import Manifest, read_manifest, verify
+from selfie.artifacts.rows import PAIR_SCHEMA
+from selfie.artifacts.shards import read_group
+from selfie.artifacts.weights import add_directory, weights_digest
 from selfie.errors import FailedPrecondition, InvalidInput
 from selfie.models.chat import ChatTokenizer
 from selfie.models.loading import load_policy
 from selfie.training.trainer.__main__ import main
 from selfie.training.trainer.noise_aware import STATE_FILE
 from selfie.training.trainer.program import train
+from trainer_rounds import PAIRS, POLICY_STEP, RUN, TRAIN_STEP, Run, publish_step
 
 # TRL 1.16 asks transformers by a name that is about to go.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
-RUN, POLICY_STEP, FILTER_STEP, TRAIN_STEP = (
-    "run-1",
-    "rounds/00/publish",
-    "rounds/01/filter",
-    "rounds/01/train",
-)
-PAIRS = 24
-
-
-def published(store: Store, step: str, files: Any, **fields: Any) -> ManifestRef:
-    now = datetime.now(UTC)
-    manifest = Manifest(
-        run_uid=RUN,
-        round=0,
-        step=step,
-        attempt=1,
-        writer="w",
-        files=tuple(files),
-        started_at=now,
-        finished_at=now,
-    )
-    return publish(store, manifest.model_copy(update=fields))
-
-
-def ids(rng: np.random.Generator, tokens: int, low: int, high: int) -> list[int]:
-    return [int(token) for token in rng.integers(low, high, rng.integers(1, tokens))]
-
-
-def preference(number: int, rng: np.random.Generator) -> dict[str, Any]:
-    return {
-        "prompt_id": f"q{number}",
-        "messages": [{"role": "user", "content": "?"}],
-        "prompt_ids": ids(rng, 12, 3, 300),
-        "prompt_digest": "0" * 64,
-        "truncated": False,
-        "source": None,
-        "pair_id": f"p{number}",
-        "chosen_text": "",
-        "chosen_ids": [*ids(rng, 20, 3, 200), 2],
-        "rejected_text": "",
-        "rejected_ids": [*ids(rng, 20, 100, 300), 2],
-        "ids_from": "engine",
-    }
-
-
-def logprob(model: Any, prompt: list[int], response: list[int]) -> float:
-    logits = model(input_ids=torch.tensor([[*prompt, *response]])).logits[0, len(prompt) - 1 : -1]
-    return float(logits.log_softmax(-1).gather(1, torch.tensor(response)[:, None]).sum().detach())
-
-
-def scored(row: dict[str, Any], model: Any, digest: str) -> dict[str, Any]:
-    """A pair as scoring and filtering leave it, with log-probabilities in float64."""
-    sides: dict[str, Any] = {}
-    for side in ("chosen", "rejected"):
-        own = logprob(model, row["prompt_ids"], row[f"{side}_ids"])
-        sides |= {
-            f"{side}_finish_reason": "stop",
-            f"{side}_index": 0,
-            f"{side}_policy_logprob": own,
-            f"{side}_reference_logprob": own,
-            f"{side}_extrapolated_logprob": own,
-            f"{side}_tokens": len(row[f"{side}_ids"]),
-            f"{side}_reward": 0.0,
-        }
-    names = ("margin", "margin_mean", "extrapolated_margin", "confidence", "extrapolated_confidence")
-    judged = dict.fromkeys(names, 0.0) | {"probability": 0.5, "extrapolated_probability": 0.5}
-    how = {"judge": "implicit", "pairing": "best_worst", "beta": 0.1, "lambda": 0.0, "normalization": "sum"}
-    origin = {
-        "policy_digest": digest,
-        "reference_digest": digest,
-        "tokenizer_digest": "0" * 64,
-        "precision": "exact",
-        "tie_band": 1e-4,
-        "kept": True,
-        "soft_label": 1.0,
-    }
-    return row | sides | judged | how | origin
-
-
-class Run:
-    """A run whose round 1 is ready to be trained."""
-
-    def __init__(self, root: Path, checkpoint: Path) -> None:
-        self.root = root
-        self.store = open_store(f"file://{root}/store")
-        entries = add_directory(self.store, checkpoint, group="checkpoint", path="policy", keep_source=True)
-        self.policy_digest = weights_digest(entries)
-        published(self.store, POLICY_STEP, entries)
-        rng = np.random.default_rng(0)
-        rows = [preference(number, rng) for number in range(PAIRS)]
-        exact = load_policy(checkpoint).double()
-        self.rows = [scored(row, exact, self.policy_digest) for row in rows]
-        self.seed = self._publish("prepare", rows, PREFERENCE_SCHEMA, "seed")
-        self.pairs = self._publish(FILTER_STEP, self.rows, PAIR_SCHEMA, "pairs")
-
-    def _publish(self, step: str, rows: list[dict[str, Any]], schema: pa.Schema, group: str) -> ManifestRef:
-        table = pa.Table.from_pylist(rows, schema=schema)
-        shard = write_shard(
-            self.store, f"{step}/data.parquet", table, schema=schema, group=group, name="data"
-        )
-        return published(self.store, step, [shard])
-
-    def parameters(self, *, number: int = 1, step: str = TRAIN_STEP, **changes: Any) -> dict[str, Any]:
-        plain = {
-            "attempt": {"runUri": self.store.uri, "step": step, "number": number, "runUid": RUN},
-            "kind": "round",
-            "policy": {"step": POLICY_STEP, "digest": self.policy_digest},
-            "pairs": {"path": self.pairs.path, "sha256": self.pairs.sha256, "group": "pairs"},
-            "learningRate": 2e-3,
-            "epochs": 2,
-            "batch": 8,
-            "microBatch": 4,
-            "smoothing": 0.3,
-            "noisyPercent": 30,
-            "window": 12,
-            "lambda": 0.5,
-            "threads": 1,
-            "cacheDir": f"{self.root}/cache",
-        }
-        return plain | changes
-
-    def train(self, **changes: Any) -> Manifest:
-        return train(self.store, self.parameters(**changes), stopping=lambda: False)
-
-    def checkpoint(self, manifest: Manifest) -> Path:
-        return pull(self.store, manifest.group("checkpoint"), self.root / "pulled")
 
 
 @pytest.fixture
@@ -314,9 +185,9 @@ def test_altered_weights_are_refused_before_anything_is_trained(run: Run, tiny_c
         run.store, altered(tiny_checkpoint, run.root / "altered"), group="checkpoint", path="altered"
     )
     digest = weights_digest(entries)
-    published(run.store, "rounds/00/altered", entries)
+    publish_step(run.store, "rounds/00/altered", entries)
     rows = [row | {"policy_digest": digest} for row in run.rows]
-    pairs = run._publish("rounds/01/altered", rows, PAIR_SCHEMA, "pairs")
+    pairs = run.publish("rounds/01/altered", rows, PAIR_SCHEMA, "pairs")
     with pytest.raises(FailedPrecondition, match="nats apart") as caught:
         run.train(
             policy={"step": "rounds/00/altered", "digest": digest},
@@ -327,7 +198,7 @@ def test_altered_weights_are_refused_before_anything_is_trained(run: Run, tiny_c
 
 def test_pairs_of_another_policy_are_refused(run: Run) -> None:
     rows = [*run.rows[:-1], run.rows[-1] | {"policy_digest": "1" * 64}]
-    pairs = run._publish("rounds/01/other", rows, PAIR_SCHEMA, "pairs")
+    pairs = run.publish("rounds/01/other", rows, PAIR_SCHEMA, "pairs")
     with pytest.raises(FailedPrecondition, match="was scored by the policy 1111") as caught:
         run.train(pairs={"path": pairs.path, "sha256": pairs.sha256, "group": "pairs"})
     assert caught.value.reason == "PolicyDiffers"
@@ -335,7 +206,7 @@ def test_pairs_of_another_policy_are_refused(run: Run) -> None:
 
 def test_weights_of_another_digest_are_refused(run: Run) -> None:
     rows = [row | {"policy_digest": "2" * 64} for row in run.rows]
-    pairs = run._publish("rounds/01/other", rows, PAIR_SCHEMA, "pairs")
+    pairs = run.publish("rounds/01/other", rows, PAIR_SCHEMA, "pairs")
     with pytest.raises(FailedPrecondition, match="as asked") as caught:
         run.train(
             policy={"step": POLICY_STEP, "digest": "2" * 64},
@@ -351,7 +222,7 @@ def test_starting_from_the_initial_policy_still_compares_the_rounds_own(
         run.store, altered(tiny_checkpoint, run.root / "initial"), group="model", path="initial"
     )
     initial = {"step": "initial", "group": "model", "digest": weights_digest(entries)}
-    published(run.store, "initial", entries)
+    publish_step(run.store, "initial", entries)
     manifest = run.train(initialPolicy="initial", initial=initial)
     assert manifest.inputs["reference"] == initial["digest"] != manifest.inputs["policy"] == run.policy_digest
     assert manifest.measures["parity_pairs"] == 8

@@ -27,6 +27,7 @@ from cluster.audit import Event, parsed
 from cluster.fake_kubelet import FakeKubelet
 from cluster.running import Cluster
 from fault_proxy import FaultProxy
+from fault_work import SimulatedWork
 from operator_nursery import Nursery
 from raw_api import RawApi, tls_context
 from selfie.artifacts.store import Store, open_store
@@ -58,7 +59,6 @@ from selfie.training.cluster.sweeping import Sweeper
 from selfie.training.servicer import TrainingServicer
 from selfie.v1 import training_pb2_grpc
 from selfie_operator.reconciling.subject import status_of
-from simulated_work import SimulatedWork
 
 T = TypeVar("T")
 
@@ -451,7 +451,7 @@ async def opened(cluster: Cluster, folder: Path) -> AsyncIterator[Bench]:
 def _healthy(server: Any) -> None:
     from grpc_health.v1 import health_pb2_grpc
 
-    from simulated_work import Health
+    from fault_work import Health
 
     health_pb2_grpc.add_HealthServicer_to_server(Health(None), server)
 

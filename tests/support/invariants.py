@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fault_bench import Bench, Stage
+from fault_work import content_of, inputs_of
 from selfie.artifacts.manifests import read_published
 from selfie.artifacts.store import Store
 from selfie.kube.objects import uid_of
@@ -22,7 +23,6 @@ from selfie.runs.load import run_from_object
 from selfie.runs.names import run_key, run_mark
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import Step, steps_of
-from simulated_work import content_of, inputs_of
 
 _CHILDREN = {"jobs", "deployments", "services", "configmaps"}
 _TIMES = ("_time", "_since", "_seconds")

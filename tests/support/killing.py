@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -41,13 +42,24 @@ spec:
     prompts: {{dataset: prompts.jsonl, from: 40, count: 6}}
 """
 
+# Its name is in the cards of checkpoints, so that it is one wherever runs are to make the same.
+MODEL = "model"
+# Rows of the data sets that the run reads.
+DATA = {"seed": 16, "heldout": 80, "prompts": 46}
+
 
 def write_run(directory: Path, model: Path) -> Path:
     """The run's file with its data beside it."""
-    write_data(directory, seed=16, heldout=80, prompts=46)
+    write_data(directory, **DATA)
     file = directory / "run.yaml"
     file.write_text(SPEC.format(model=model))
     return file
+
+
+def write_sources(directory: Path, model: Path) -> None:
+    """The run's data and a copy of its model, which ``SPEC.format(model=MODEL)`` finds beside its file."""
+    shutil.copytree(model, directory / MODEL)
+    write_data(directory, **DATA)
 
 
 @dataclass

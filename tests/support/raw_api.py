@@ -72,7 +72,12 @@ class RawApi:
             self._connection.request(method, where, data, headers)
             answer = self._connection.getresponse()
         warnings = tuple(answer.headers.get_all("Warning") or ())
-        return Answer(answer.status, json.loads(answer.read() or b"{}"), warnings)
+        return Answer(answer.status, _data(answer.read()), warnings)
+
+
+def _data(text: bytes) -> Any:
+    # Of a path that is not served yet, the server says in plain words that it is not found.
+    return json.loads(text) if text.startswith(b"{") else {"message": text.decode()}
 
 
 def tls_context(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:

@@ -7,10 +7,11 @@ they are served, a step is published once, and no run has pods of two kinds of w
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kube_double import Hooks, KubeDouble, Told
 from selfie.artifacts.digests import FileDigest
@@ -127,10 +128,32 @@ class Work:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
+class Surroundings(Protocol):
+    """What simulated services see of the cluster that they are on."""
+
+    hooks: Hooks
+
+    def store(self, uri: str) -> Store:
+        """The artifact store of a run."""
+        ...
+
+    async def status(self, uid: str) -> RunStatus:
+        """The status of the run with this UID, as it is now."""
+        ...
+
+    async def reached(self, service: str, uid: str) -> Object | None:
+        """A ready pod behind the run's own Service."""
+        ...
+
+    async def ring(self, uid: str) -> None:
+        """Work of the run has ended; whoever watches may hear of it."""
+        ...
+
+
 class SimulatedServices:
     """The services of the release. ``fails`` gives a failure's fields by (step path, attempt)."""
 
-    def __init__(self, release: "SimulatedRelease") -> None:
+    def __init__(self, release: Surroundings) -> None:
         self._release = release
         self.works: dict[tuple[str, str, int], Work] = {}
         self.begun: Counter[tuple[str, str, int]] = Counter()
@@ -143,10 +166,10 @@ class SimulatedServices:
     async def is_ready(self, service: str, at: RunPlace) -> bool:
         if service in self.down:
             return False
-        return service not in (ENGINE, SCORING) or self._release.reached(service, at.uid) is not None
+        return service not in (ENGINE, SCORING) or await self._release.reached(service, at.uid) is not None
 
     async def engine_digest(self, at: RunPlace) -> str:
-        pod = self._release.reached(ENGINE, at.uid)
+        pod = await self._release.reached(ENGINE, at.uid)
         return _argument(pod, "--weights-digest") if pod else ""
 
     async def observe(self, at: RunPlace, step: Step, attempt: int) -> WorkObserved:
@@ -160,7 +183,7 @@ class SimulatedServices:
         key = (at.uid, call.step.path, call.attempt)
         self._release.hooks.before(f"start {call.step.path} a{call.attempt}")
         self.refuse(call)
-        self._check_promises(at, call)
+        await self._check_promises(at, call)
         work = self.works.get(key)
         if work is None:
             self.begun[key] += 1
@@ -176,17 +199,18 @@ class SimulatedServices:
             work.state = "absent"
         self._release.hooks.after(f"cancel {step.path} a{attempt}")
 
-    def tick(self) -> None:
-        for (uid, _, _), work in self.works.items():
+    async def tick(self) -> None:
+        """Work goes on by one shard."""
+        for (uid, _, _), work in list(self.works.items()):
             if work.state == "running" and work.call.step.service not in self.down:
-                self._go_on(uid, work)
+                await self._go_on(uid, work)
 
     def live(self, uid: str) -> list[Work]:
         return [work for (u, _, _), work in self.works.items() if u == uid and work.state == "running"]
 
-    def _go_on(self, uid: str, work: Work) -> None:
+    async def _go_on(self, uid: str, work: Work) -> None:
         call = work.call
-        if call.step.service in (GENERATION, SCORING) and not self._is_served(uid, call):
+        if call.step.service in (GENERATION, SCORING) and not await self._is_served(uid, call):
             # It throws the shard away and tries again; nobody loses anything but time.
             return
         failure = self.fails.get((call.step.path, call.attempt))
@@ -196,25 +220,27 @@ class SimulatedServices:
         elif work.done >= work.total:
             self._publish(uid, call)
             work.state = "succeeded"
+        if work.state != "running":
+            await self._release.ring(uid)
 
-    def _is_served(self, uid: str, call: StepCall) -> bool:
+    async def _is_served(self, uid: str, call: StepCall) -> bool:
         if call.step.service == GENERATION:
-            pod = self._release.reached(ENGINE, uid)
+            pod = await self._release.reached(ENGINE, uid)
             wanted = {"--weights-digest": call.inputs["policy"].weights_digest}
         else:
-            pod = self._release.reached(SCORING, uid)
+            pod = await self._release.reached(SCORING, uid)
             wanted = {f"--{r}-digest": call.inputs[r].weights_digest for r in ("policy", "reference")}
         return pod is not None and all(_argument(pod, flag) == digest for flag, digest in wanted.items())
 
-    def _check_promises(self, at: RunPlace, call: StepCall) -> None:
-        written = self._release.status(at.uid)
+    async def _check_promises(self, at: RunPlace, call: StepCall) -> None:
+        written = await self._release.status(at.uid)
         assert (written.step, written.attempt) == (call.step.path, call.attempt), "intent comes before act"
         for entry in call.inputs.values():
             found = read_published(self._release.store(at.uri), entry.source.step)
             assert found is not None
             assert found[1].sha256 == entry.manifest_sha256
         if call.step.service in (GENERATION, SCORING):
-            assert self._is_served(at.uid, call), f"{call.step.path} begins on other weights"
+            assert await self._is_served(at.uid, call), f"{call.step.path} begins on other weights"
 
     def _publish(self, uid: str, call: StepCall) -> None:
         step = call.step
@@ -237,7 +263,7 @@ class SimulatedServices:
             started_at=START,
             finished_at=START + timedelta(seconds=2),
         )
-        with self._release.unobserved():
+        with unobserved(self._release.hooks):
             publish(store, manifest)
 
 
@@ -288,10 +314,6 @@ class SimulatedRelease:
     def store(self, uri: str) -> Store:
         return Store(uri, MemoryFiles(self.files, uri, self.hooks))
 
-    def unobserved(self) -> "_Unobserved":
-        """Writes of others, within which no hook is called."""
-        return _Unobserved(self.hooks)
-
     def apply(self, run: Object) -> Key:
         """Creates a run as a user does."""
         made = {**run, "metadata": {"namespace": NAMESPACE, **run["metadata"]}}
@@ -302,7 +324,7 @@ class SimulatedRelease:
     def run(self, key: Key) -> Object:
         return self.api.objects[SELFIE_RUN, key.namespace, key.name]
 
-    def status(self, uid: str) -> RunStatus:
+    async def status(self, uid: str) -> RunStatus:
         return status_of(next(found for found in self.api.of(SELFIE_RUN) if uid_of(found) == uid))
 
     def status_of(self, key: Key) -> RunStatus:
@@ -326,7 +348,7 @@ class SimulatedRelease:
                 return self
             for key in keys:
                 await self.look(key)
-            self.tick()
+            await self.tick()
         standing = {str(key): self.run(key).get("status", {}).get("conditions", [{}])[:1] for key in keys}
         raise AssertionError(f"not there after {passes} passes: {standing}")
 
@@ -346,27 +368,30 @@ class SimulatedRelease:
         ]
         return not held and not self.services.live(uid)
 
-    def tick(self, seconds: float = 1.0) -> None:
+    async def tick(self, seconds: float = 1.0) -> None:
         """Time passes: controllers act, pods begin and end, work goes on, and the watches tell of it."""
         self.now += timedelta(seconds=seconds)
         self.api.collect_garbage()
         self._end_pods()
         for deployment in self.api.of(DEPLOYMENT):
             self._roll(deployment)
-        self.services.tick()
+        await self.services.tick()
         self._check_weights()
         for run in self.api.of(SELFIE_RUN):
             self._check_order(run)
         self.told.catch_up()
 
-    def reached(self, service: str, uid: str) -> Object | None:
+    async def ring(self, uid: str) -> None:
+        """Nobody listens: looks follow each other without waiting."""
+
+    async def reached(self, service: str, uid: str) -> Object | None:
         """A ready pod behind the run's Service."""
         name = child_name(service, uid)
         found = next((entry for entry in self.api.of(SERVICE) if name_of(entry) == name), None)
         if found is None:
             return None
         pods = self.api.of(POD, labels=found["spec"]["selector"])
-        return next((pod for pod in pods if _is_ready(pod)), None)
+        return next((pod for pod in pods if is_ready(pod)), None)
 
     def _end_pods(self) -> None:
         for place, pod in list(self.api.objects.items()):
@@ -440,16 +465,15 @@ class SimulatedRelease:
         self.places.append(place)
 
 
-class _Unobserved:
-    def __init__(self, hooks: Hooks) -> None:
-        self._hooks = hooks
-
-    def __enter__(self) -> None:
-        self._kept = self._hooks.before, self._hooks.after
-        self._hooks.before = self._hooks.after = lambda what: None
-
-    def __exit__(self, *_: object) -> None:
-        self._hooks.before, self._hooks.after = self._kept
+@contextmanager
+def unobserved(hooks: Hooks) -> Iterator[None]:
+    """Writes of others, within which no hook is called."""
+    kept = hooks.before, hooks.after
+    hooks.before = hooks.after = lambda what: None
+    try:
+        yield
+    finally:
+        hooks.before, hooks.after = kept
 
 
 def foreign(kind_name: str, name: str, owner: Object | None = None) -> Object:
@@ -467,7 +491,7 @@ def _made_by(pod: Object) -> str:
     return str(pod["metadata"]["annotations"]["deployment"])
 
 
-def _is_ready(pod: Object) -> bool:
+def is_ready(pod: Object) -> bool:
     conditions = pod["status"].get("conditions", ())
     return not is_going(pod) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 

@@ -1,400 +1,198 @@
-"""The work of a release without any computing: the services' protocol, and what runs in its pods.
-
-Whatever is asked for is published at once, as a manifest that names exactly the inputs that a run's
-lineage gives the step. What its files are said to hold follows from what its inputs hold and from
-nothing else, so that two runs of the same specification publish the same digests. Weights are only
-worked with where a pod serves them behind the run's Service, by its selector.
-"""
+"""An operator on a real API server, whose services are simulated: pods, Deployments and watches are real."""
 
 import asyncio
-import hashlib
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import grpc
-from google.longrunning import operations_pb2, operations_pb2_grpc
-from google.protobuf import empty_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from cluster.fake_pods import FakePod
-from cluster.pod_statuses import Exit as PodExit
-from selfie.artifacts.exits import Exit
-from selfie.artifacts.manifests import FileEntry, Manifest, publish, read_published
-from selfie.artifacts.operations import operation_name, parse_operation_name
-from selfie.artifacts.programs import PARAMETERS_FILE
-from selfie.artifacts.published import PublishedSteps
-from selfie.artifacts.run_files import read_run
-from selfie.artifacts.starts import begin, superseded
-from selfie.artifacts.store import Store, open_store
-from selfie.errors import NotFound, Unavailable
-from selfie.kube.labels import COMPONENT, RUN_UID
-from selfie.kube.objects import Object
-from selfie.rpc.operation_messages import done_operation
-from selfie.rpc.server import build_server
-from selfie.rpc.settings import ServerSettings
-from selfie.runs.evaluations import evaluations_of
-from selfie.runs.lineage import Input, pin, sources_of
-from selfie.runs.names import engine_name, scoring_name
-from selfie.runs.spec import SelfieRun
-from selfie.runs.steps import ENGINE, GENERATION, SCORING, Step, step_at
-from selfie.v1 import (
-    engine_pb2,
-    engine_pb2_grpc,
-    filtering_pb2_grpc,
-    generation_pb2,
-    generation_pb2_grpc,
-    scoring_pb2_grpc,
+from kube_double import Hooks
+from selfie.artifacts.store import Store
+from selfie.kube.api import Api, Change, Listing
+from selfie.kube.client import ClientSettings, connect
+from selfie.kube.labels import child_labels, owner_reference
+from selfie.kube.objects import (
+    JOB,
+    POD,
+    SELFIE_RUN,
+    SERVICE,
+    Kind,
+    Object,
+    name_of,
+    namespace_of,
+    uid_of,
 )
+from selfie.kube.transport import Access
+from selfie.runs.status import RunStatus
+from selfie_operator.caches import Caches
+from selfie_operator.keys import Reconcile
+from selfie_operator.process import operate
+from selfie_operator.reconciling.building import assemble, now
+from selfie_operator.reconciling.children import child_name
+from selfie_operator.reconciling.subject import status_of
+from selfie_operator.recorders import Recorder
+from selfie_operator.settings import OperatorSettings
+from simulated_release import PODS, Killed, MemoryFiles, SimulatedServices, is_ready
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-WEIGHTS_OF = {
-    "prepare": ("model", "reference"),
-    "seed": ("checkpoint",),
-    "train": ("checkpoint",),
-    "publish": ("checkpoint",),
-}
-
-INDEX = "batch.kubernetes.io/job-completion-index"
-
-Find = Callable[[str, str], Awaitable[Object | None]]
-"""The Service of a name, in a namespace, as it is now."""
-
-
-@dataclass
-class Ledger:
-    """What was done for all runs, by (run's UID, step, attempt); ``wrong`` is what must never be."""
-
-    begun: Counter[tuple[str, str, int]] = field(default_factory=Counter)
-    published: Counter[tuple[str, str]] = field(default_factory=Counter)
-    training: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
+TICK_S = 0.2
 
 
-class SimulatedWork:
-    """All services of a release and all programs of its pods, for any number of namespaces.
+class HookedApi:
+    """An API whose writes call hooks around them."""
 
-    ``behave`` decides what a training pod does first, and may end it by returning an exit; ``told``
-    is told of each published step.
-    """
+    def __init__(self, api: Api, hooks: Hooks) -> None:
+        self._api = api
+        self._hooks = hooks
 
-    def __init__(self, folder: Path, find: Find) -> None:
-        self.folder = folder
-        self.ledger = Ledger()
-        self.behave: Callable[[FakePod], Awaitable[PodExit | None]] = _nothing
-        self.told: Callable[[str, str], None] = lambda uid, step: None
-        self.slow_s = 0.02
-        self.hangs: set[str] = set()
-        """UIDs of runs whose scoring workers take calls and never answer."""
-        self._find = find
-        self._pods: dict[str, FakePod] = {}
-        self._known: dict[tuple[str, str, int], dict[str, str]] = {}
-        self._servers: dict[str, grpc.aio.Server] = {}
-        self._lock = threading.Lock()
+    async def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> Object | None:
+        return await self._api.get(kind, name, namespace=namespace)
 
-    # Addresses, as the operator's settings have them.
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Listing:
+        return await self._api.list(kind, namespace=namespace, labels=labels)
 
-    @property
-    def shared(self) -> str:
-        return f"unix:{self.folder}/shared.sock"
+    def watch(self, kind: Kind, **arguments: Any) -> AsyncIterator[Change]:
+        return self._api.watch(kind, **arguments)
 
-    @property
-    def of_run(self) -> str:
-        return f"unix:{self.folder}/{{name}}.sock"
+    async def create(self, kind: Kind, wanted: Object, *, namespace: str | None = None) -> Object:
+        self._hooks.before(f"create {kind.plural}")
+        made = await self._api.create(kind, wanted, namespace=namespace)
+        self._hooks.after(f"create {kind.plural}")
+        return made
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator["SimulatedWork"]:
-        self._loop = asyncio.get_running_loop()
-        await self._open("shared", None)
-        try:
-            yield self
-        finally:
-            await asyncio.gather(*(server.stop(0.1) for server in self._servers.values()))
+    async def replace(self, kind: Kind, wanted: Object, *, subresource: str | None = None) -> Object:
+        self._hooks.before(f"replace {kind.plural}")
+        made = await self._api.replace(kind, wanted, subresource=subresource)
+        self._hooks.after(f"replace {kind.plural}")
+        return made
 
-    async def _open(self, name: str, own: "Own | None") -> None:
-        server = build_server(ServerSettings())
-        if own is None:
-            generation_pb2_grpc.add_GenerationServiceServicer_to_server(Batches(self, None), server)
-            filtering_pb2_grpc.add_FilteringServiceServicer_to_server(Batches(self, None), server)
-        else:
-            scoring_pb2_grpc.add_ScoringServiceServicer_to_server(Batches(self, own), server)
-            engine_pb2_grpc.add_EngineServiceServicer_to_server(Engine(own), server)
-        operations_pb2_grpc.add_OperationsServicer_to_server(Operations(self), server)
-        health_pb2_grpc.add_HealthServicer_to_server(Health(own), server)
-        server.add_insecure_port(f"unix:{self.folder}/{name}.sock")
-        self._servers[name] = server
-        await server.start()
+    async def patch(self, kind: Kind, name: str, change: Object, **arguments: Any) -> Object:
+        return await self._api.patch(kind, name, change, **arguments)
 
-    async def _opened(self, pod: FakePod) -> None:
-        uid, component = pod.labels[RUN_UID], pod.labels[COMPONENT]
-        name = engine_name(uid) if component == ENGINE else scoring_name(uid)
-        if name not in self._servers:
-            await self._open(name, Own(self, pod.namespace, name))
+    async def delete(self, kind: Kind, name: str, *, uid: str, namespace: str | None = None) -> bool:
+        self._hooks.before(f"delete {kind.plural}")
+        gone = await self._api.delete(kind, name, uid=uid, namespace=namespace)
+        self._hooks.after(f"delete {kind.plural}")
+        return gone
 
-    async def program(self, pod: FakePod) -> PodExit:
-        """What the container of any pod of a release does."""
-        if pod.labels.get(COMPONENT) in (ENGINE, SCORING):
-            return await self._serve(pod)
-        return await self._train(pod)
+    async def log(self, pod: str, **arguments: Any) -> str:
+        return await self._api.log(pod, **arguments)
 
-    async def reached(self, namespace: str, service: str) -> FakePod | None:
-        """A pod that is there behind the Service."""
-        found = await self._find(service, namespace)
+
+class RealSurroundings:
+    """A namespace of a real cluster, and a store in memory."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self.hooks = Hooks()
+        self.files: dict[str, bytes] = {}
+        self.services = SimulatedServices(self)
+        self._api = api
+        self._namespace = namespace
+        self._rung: Counter[str] = Counter()
+
+    def store(self, uri: str) -> Store:
+        return Store(uri, MemoryFiles(self.files, uri, self.hooks))
+
+    async def status(self, uid: str) -> RunStatus:
+        listing = await self._api.list(SELFIE_RUN, namespace=self._namespace)
+        return status_of(next(found for found in listing.items if uid_of(found) == uid))
+
+    async def ring(self, uid: str) -> None:
+        """Touches a Job of the run's, as a real one that ends would be touched."""
+        runs = await self._api.list(SELFIE_RUN, namespace=self._namespace)
+        run = next(found for found in runs.items if uid_of(found) == uid)
+        name = f"bell-{name_of(run)}"
+        if not self._rung[name]:
+            await self._api.create(JOB, bell(name, run))
+        self._rung[name] += 1
+        note = {"metadata": {"annotations": {"rung": str(self._rung[name])}}}
+        await self._api.patch(JOB, name, note, namespace=self._namespace)
+
+    async def reached(self, service: str, uid: str) -> Object | None:
+        found = await self._api.get(SERVICE, child_name(service, uid), namespace=self._namespace)
         if found is None:
             return None
-        selector = (found["spec"].get("selector") or {}).items()
-        pods = [pod for pod in list(self._pods.values()) if pod.namespace == namespace]
-        return next((pod for pod in pods if selector <= pod.labels.items()), None)
+        selector = found["spec"]["selector"]
+        pods = await self._api.list(POD, namespace=self._namespace, labels=selector)
+        return next((pod for pod in pods.items if is_ready(pod)), None)
 
-    async def _serve(self, pod: FakePod) -> PodExit:
-        uid = pod.object["metadata"]["uid"]
-        opening = asyncio.run_coroutine_threadsafe(self._opened(pod), self._loop)
-        await asyncio.wrap_future(opening)
-        self._pods[uid] = pod
-        try:
-            await pod.stopping.wait()
-        finally:
-            self._pods.pop(uid, None)
-        return PodExit(0)
 
-    async def _train(self, pod: FakePod) -> PodExit:
-        told = dict(zip(pod.arguments[1:], pod.arguments[2:], strict=False))
-        store, step = open_store(told["--run-uri"]), told["--step"]
-        attempt, pod_uid, uid = int(told["--attempt"]), pod.object["metadata"]["uid"], pod.labels[RUN_UID]
-        digest = hashlib.sha256(store.read(f"{step}/a{attempt}/{PARAMETERS_FILE}")).hexdigest()
-        if digest != told["--parameters-sha256"]:
-            self.ledger.wrong.append(
-                f"{step} a{attempt} of {uid}: other parameters than the Job was made for"
-            )
-        if read_published(store, step) is not None:
-            return PodExit(Exit.DONE)
-        if pod.object["metadata"].get("annotations", {}).get(INDEX, "0") != "0":
-            return await _follow(pod, store, step)
-        alive = self.ledger.training.setdefault((uid, step), set())
-        alive.add(pod_uid)
-        if len(alive) > 1:
-            self.ledger.wrong.append(f"I1: two pods train {step} of {uid} at a time")
-        try:
-            start = begin(store, f"{step}/a{attempt}", uid=pod_uid)
-            self.ledger.begun[uid, step, attempt] += 1
-            ended = await self.behave(pod)
-            if ended is not None:
-                return ended
-            await asyncio.sleep(self.slow_s)
-            why = superseded(store, step, attempt, start)
-            if why is not None:
-                return PodExit(why)
-            self.publish(store, uid, step, attempt)
-            return PodExit(Exit.DONE)
-        finally:
-            alive.discard(pod_uid)
+def bell(name: str, run: Object) -> Object:
+    """A Job that never runs."""
+    pod = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none"}]}}
+    return {
+        "apiVersion": JOB.api_version,
+        "kind": JOB.kind,
+        "metadata": {
+            "name": name,
+            "namespace": namespace_of(run),
+            "labels": child_labels(run, "trainer"),
+            "ownerReferences": [owner_reference(run)],
+        },
+        "spec": {"suspend": True, "template": pod},
+    }
 
-    # Batch calls.
 
-    async def start(self, attempt: Any, own: "Own | None", served: Mapping[str, str]) -> Any:
-        """The operation; it is done once the weights that it works with are served."""
-        key = (attempt.run_uri, attempt.step, attempt.number)
-        if key not in self._known and read_published(open_store(attempt.run_uri), attempt.step) is None:
-            self.ledger.begun[attempt.run_uid, attempt.step, attempt.number] += 1
-            self._known[key] = {"uid": attempt.run_uid, **served}
-        return await self.operation(operation_name(*key))
+class WorkingOperator:
+    """The operator's process within this one, started again whenever it is killed."""
 
-    async def operation(self, name: str) -> Any:
-        uri, step, number = parse_operation_name(name)
-        store = open_store(uri)
-        known = self._known.get((uri, step, number))
-        if known is not None and read_published(store, step) is None:
-            wanted = {role: digest for role, digest in known.items() if role != "uid"}
-            if await self._is_served(uri, known["uid"], step, wanted):
-                self.publish(store, known["uid"], step, number)
-        found = read_published(store, step)
-        if found is not None:
-            return done_operation(name, found[1], found[0])
-        if known is None:
-            raise NotFound(f"{name} was never started here")
-        return operations_pb2.Operation(name=name)
-
-    async def _is_served(self, uri: str, uid: str, step: str, wanted: Mapping[str, str]) -> bool:
-        namespace = uri.rstrip("/").split("/")[-2]
-        if not wanted:
-            return True
-        service = engine_name(uid) if _service(step) == GENERATION else scoring_name(uid)
-        pod = await self.reached(namespace, service)
-        if pod is None:
-            return False
-        flags = {"policy": "--weights-digest"} if _service(step) == GENERATION else {}
-        return all(
-            _argument(pod, flags.get(role, f"--{role}-digest")) == digest for role, digest in wanted.items()
+    def __init__(self, kubeconfig: Path, namespace: str, surroundings: RealSurroundings) -> None:
+        self.starts = 0
+        self._surroundings = surroundings
+        self._settings = OperatorSettings(
+            kubeconfig=kubeconfig,
+            namespace=namespace,
+            port=0,
+            api_qps=200,
+            api_burst=200,
+            lease_duration_seconds=3,
+            lease_renew_seconds=2,
+            lease_retry_seconds=0.2,
+            artifacts_root="s3://bucket/runs",
         )
 
-    def publish(self, store: Store, uid: str, step: str, attempt: int) -> None:
-        """The step's manifest, unless it is there."""
-        with self._lock:
-            if read_published(store, step) is not None:
-                return
-            run = read_run(store)
-            published = manifest_of(store, run, step, attempt, uid)
-            publish(store, published)
-            self.ledger.published[uid, step] += 1
-        self.told(uid, step)
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            self.starts += 1
+            try:
+                await operate(self._settings, self._build)
+            except* Killed:
+                pass
+
+    def _build(self, settings: OperatorSettings, api: Api, caches: Caches, recorder: Recorder) -> Reconcile:
+        found = self._surroundings
+        return assemble(
+            settings,
+            PODS,
+            (HookedApi(api, found.hooks), caches, recorder),
+            services=found.services,
+            open_store=found.store,
+            now=now,
+        )
 
 
-async def _follow(pod: FakePod, store: Store, step: str) -> PodExit:
-    """A rank that does not publish ends with the one that does."""
-    while read_published(store, step) is None:
-        if pod.stopping.is_set():
-            return PodExit(Exit.TERMINATED)
-        await asyncio.sleep(0.05)
-    return PodExit(Exit.DONE)
+@asynccontextmanager
+async def working(
+    kubeconfig: Path, namespace: str
+) -> AsyncIterator[tuple[RealSurroundings, WorkingOperator]]:
+    """An operator and its services, at work."""
+    access = ClientSettings(access=Access(kubeconfig=kubeconfig), per_second=500, burst=500)
+    async with connect(access) as api:
+        surroundings = RealSurroundings(api, namespace)
+        operator = WorkingOperator(kubeconfig, namespace, surroundings)
 
+        async def work() -> None:
+            while True:
+                await surroundings.services.tick()
+                await asyncio.sleep(TICK_S)
 
-async def _nothing(pod: FakePod) -> PodExit | None:
-    return None
-
-
-@dataclass(frozen=True)
-class Own:
-    """A service of one run's own: whatever pod its Service reaches."""
-
-    work: SimulatedWork
-    namespace: str
-    name: str
-
-    async def pod(self) -> FakePod | None:
-        return await self.work.reached(self.namespace, self.name)
-
-
-class Batches(
-    generation_pb2_grpc.GenerationServiceServicer,
-    filtering_pb2_grpc.FilteringServiceServicer,
-    scoring_pb2_grpc.ScoringServiceServicer,
-):
-    """Generation and filtering, or a run's own scoring workers."""
-
-    def __init__(self, work: SimulatedWork, own: Own | None) -> None:
-        self._work, self._own = work, own
-
-    async def GenerateDataset(self, request: Any, context: Any) -> Any:
-        return await self._work.start(request.attempt, None, {"policy": request.policy.digest})
-
-    async def VerifyEngine(self, request: Any, context: Any) -> Any:
-        operation = await self._work.start(request.attempt, None, {"policy": request.policy.digest})
-        if not operation.HasField("response"):
-            raise Unavailable("the engine does not serve these weights")
-        return generation_pb2.VerifyEngineResponse()
-
-    async def FilterDataset(self, request: Any, context: Any) -> Any:
-        return await self._work.start(request.attempt, None, {})
-
-    async def ScoreDataset(self, request: Any, context: Any) -> Any:
-        while request.attempt.run_uid in self._work.hangs:
-            await asyncio.sleep(0.1)
-        served = {"policy": request.policy.digest, "reference": request.reference.digest}
-        return await self._work.start(request.attempt, self._own, served)
-
-
-class Engine(engine_pb2_grpc.EngineServiceServicer):
-    """What an engine says of itself."""
-
-    def __init__(self, own: Own) -> None:
-        self._own = own
-
-    async def GetEngine(self, request: Any, context: Any) -> Any:
-        pod = await self._own.pod()
-        return engine_pb2.GetEngineResponse(weights_digest=_argument(pod, "--weights-digest") if pod else "")
-
-
-class Operations(operations_pb2_grpc.OperationsServicer):
-    """Operations of all batch calls."""
-
-    def __init__(self, work: SimulatedWork) -> None:
-        self._work = work
-
-    async def GetOperation(self, request: Any, context: Any) -> Any:
-        return await self._work.operation(request.name)
-
-    async def CancelOperation(self, request: Any, context: Any) -> Any:
-        self._work._known.pop(parse_operation_name(request.name), None)
-        return empty_pb2.Empty()
-
-
-class Health(health_pb2_grpc.HealthServicer):
-    """Ready where a pod is reached; shared services always are."""
-
-    def __init__(self, own: Own | None) -> None:
-        self._own = own
-
-    async def Check(self, request: Any, context: Any) -> Any:
-        ready = self._own is None or await self._own.pod() is not None
-        status = health_pb2.HealthCheckResponse
-        return status(status=status.SERVING if ready else status.NOT_SERVING)
-
-
-def manifest_of(store: Store, run: SelfieRun, path: str, attempt: int, uid: str) -> Manifest:
-    """What the step publishes: its files follow from its inputs' content."""
-    step = step_at(path)
-    assert step is not None
-    inputs = inputs_of(store, run, step)
-    made = content(path, {role: content_of(store, entry.source.step) for role, entry in inputs.items()})
-    groups = (*WEIGHTS_OF.get(step.name, ()), *_groups(run, step))
-    return Manifest(
-        run_uid=uid,
-        round=step.round,
-        step=path,
-        attempt=attempt,
-        writer="simulated",
-        files=tuple(_file(path, group, made) for group in groups),
-        inputs={role: entry.manifest_sha256 for role, entry in sorted(inputs.items())},
-        parameters={
-            role: entry.weights_digest for role, entry in sorted(inputs.items()) if entry.weights_digest
-        },
-        started_at=START,
-        finished_at=START + timedelta(seconds=2),
-    )
-
-
-def inputs_of(store: Store, run: SelfieRun, step: Step) -> dict[str, Input]:
-    """The step's inputs by role, pinned."""
-    manifests = PublishedSteps(store).look(run.spec)
-    sources = sources_of(run.spec, step, evaluations_of(run.spec, manifests))
-    pinned = pin(sources, manifests)
-    assert pinned.keys() == sources.keys(), f"{step.path} begins without its inputs"
-    return pinned
-
-
-def content_of(store: Store, step: str) -> str:
-    """A word for all that the step's files hold."""
-    found = read_published(store, step)
-    assert found is not None
-    return content(step, {entry.group: entry.sha256 for entry in found[0].files})
-
-
-def content(name: str, parts: Mapping[str, str]) -> str:
-    return hashlib.sha256(repr((name, sorted(parts.items()))).encode()).hexdigest()
-
-
-def _file(step: str, group: str, made: str) -> FileEntry:
-    digest = hashlib.sha256(f"{made}{group}".encode()).hexdigest()
-    return FileEntry(group=group, name="data", path=f"{step}/a1/{group}", sha256=digest, bytes=1, rows=1)
-
-
-def _groups(run: SelfieRun, step: Step) -> list[str]:
-    if step.name != "prepare":
-        return ["samples", "responses", "pairs"]
-    return ["seed", *(f"prompts-round-{number:02d}" for number in range(1, len(run.spec.rounds) + 1))]
-
-
-def _service(path: str) -> str:
-    step = step_at(path)
-    assert step is not None
-    return step.service
-
-
-def _argument(pod: FakePod, flag: str) -> str:
-    arguments = pod.arguments
-    return arguments[arguments.index(flag) + 1] if flag in arguments else ""
+        tasks = [asyncio.create_task(work()), asyncio.create_task(operator.run())]
+        try:
+            yield surroundings, operator
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

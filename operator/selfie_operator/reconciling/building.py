@@ -38,8 +38,8 @@ class Told(Protocol):
         ...
 
 
-def _now() -> datetime:
-    # Whole seconds, as in all times of Kubernetes.
+def now() -> datetime:
+    """The time in whole seconds, as in all times of Kubernetes."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -51,7 +51,7 @@ def build(settings: ReconcilingSettings, api: Api, caches: Told, recorder: Recor
         (api, caches, recorder),
         services=GrpcServices.of(settings),
         open_store=open_store,
-        now=_now,
+        now=now,
     )
 
 

@@ -41,8 +41,14 @@ class Taken:
 Change: TypeAlias = Create | Replace | Delete | Taken
 
 
-def change_of(kind: Kind, wanted: Object | None, found: Object | None, owner_uid: str) -> Change | None:
-    """What brings ``found`` nearer to ``wanted``; None when nothing does, or it has to be waited for."""
+def change_of(
+    kind: Kind, wanted: Object | None, found: Object | None, owner_uid: str, *, spare_pods: bool = False
+) -> Change | None:
+    """What brings ``found`` nearer to ``wanted``; None when nothing does, or it has to be waited for.
+
+    ``spare_pods``: pods with the right weights stay as they are, and only their number is changed;
+    other settings act at the next ones.
+    """
     if found is None:
         return Create(wanted) if wanted is not None else None
     name = str(found["metadata"]["name"])
@@ -52,9 +58,16 @@ def change_of(kind: Kind, wanted: Object | None, found: Object | None, owner_uid
         return None
     if wanted is None or _must_be_made_anew(kind, wanted, found):
         return Delete(name, uid_of(found))
+    return _replacement(kind, wanted, found, spare_pods=spare_pods)
+
+
+def _replacement(kind: Kind, wanted: Object, found: Object, *, spare_pods: bool) -> Replace | None:
     if _is_as_wanted(kind, wanted, found):
         return None
-    return Replace(_in_place_of(found, wanted))
+    if not (spare_pods and kind == DEPLOYMENT and _template_weights(wanted) == _template_weights(found)):
+        return Replace(_in_place_of(found, wanted))
+    replicas = wanted["spec"]["replicas"]
+    return Replace(_with_replicas(found, replicas)) if found["spec"].get("replicas") != replicas else None
 
 
 def _is_as_wanted(kind: Kind, wanted: Object, found: Object) -> bool:
@@ -84,6 +97,10 @@ def _in_place_of(found: Object, wanted: Object) -> Object:
     }
     # What a server has chosen for an object, such as its address, stays.
     return {**found, "metadata": merged, "spec": {**found["spec"], **wanted["spec"]}}
+
+
+def _with_replicas(found: Object, replicas: int) -> Object:
+    return {**found, "spec": {**found["spec"], "replicas": replicas}}
 
 
 def _template_weights(deployment: Object) -> object:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from selfie.errors import Unavailable
 from selfie.kube.frozen import Frozen
 from selfie.kube.objects import JOB, POD
+from selfie.runs.run_rules import LOOK_SOON_S
 from selfie_operator.reconciling.freezing import Freezer
 from selfie_operator.reconciling.observing import Observer
 from selfie_operator.reconciling.record import Record
@@ -18,7 +19,6 @@ from selfie_operator.reconciling.services import RunPlace, Services
 from selfie_operator.reconciling.settling import Children, Settling
 from selfie_operator.reconciling.subject import Subject
 
-LOOK_SOON_S: Final = 2.0
 RECENT: Final = timedelta(hours=1)
 """How long after its end a run's work is asked for, even if no pod of it is to be seen."""
 
@@ -72,15 +72,16 @@ class Ending:
         frozen = await self._freezer.find(subject)
         if frozen is None:
             return False
-        await self._tell(subject, frozen)
         at = RunPlace(subject.namespace, subject.uid, frozen.run_uri)
         work = await self._observer.work(subject.status, at)
-        if work is None or not work.is_live:
-            return False
-        await record.confirm()
-        with suppress(Unavailable):
-            await self._services.cancel(at, work.step, work.attempt)
-        return True
+        is_live = work is not None and work.is_live
+        if work is not None and is_live:
+            await record.confirm()
+            with suppress(Unavailable):
+                await self._services.cancel(at, work.step, work.attempt)
+        # Last, because a store that is away must not keep anything running.
+        await self._tell(subject, frozen)
+        return is_live
 
     async def _tell(self, subject: Subject, frozen: Frozen) -> None:
         at = RunPlace(subject.namespace, subject.uid, frozen.run_uri)

@@ -5,7 +5,7 @@ to files and stores. So a file is only read below the roots that the release nam
 are only put there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import unquote
 
 from selfie.runs.names import run_path
@@ -23,15 +23,7 @@ def located(run: SelfieRun, *, sources_root: str, artifact_roots: Sequence[str])
         found.extend(_outside("spec.resumeFrom", run.spec.resume_from, artifact_roots))
     if run.spec.artifacts.uri is not None:
         found.extend(_outside("spec.artifacts.uri", run.spec.artifacts.uri, artifact_roots))
-    if run.spec.artifacts.secret_ref is not None:
-        # The operator never reads Secrets, and the services are shared: they have the release's access.
-        found.append(
-            Violation(
-                "spec.artifacts.secretRef",
-                "is not for a cluster, where one release has one access to its stores",
-                "leave it out, and give the release the credentials",
-            )
-        )
+    found.extend(_not_for_a_cluster(run))
     if found:
         raise InvalidRun(found)
     return moved
@@ -63,6 +55,22 @@ def is_below(uri: str, roots: Sequence[str]) -> bool:
     return place is not None and any(
         root is not None and place[: len(root)] == root for root in map(_parts, roots)
     )
+
+
+def _not_for_a_cluster(run: SelfieRun) -> Iterator[Violation]:
+    if run.spec.artifacts.secret_ref is not None:
+        # The operator never reads Secrets, and the services are shared: they have the release's access.
+        yield Violation(
+            "spec.artifacts.secretRef",
+            "is not for a cluster, where one release has one access to its stores",
+            "leave it out, and give the release the credentials",
+        )
+    if run.spec.generation.engine != "embedded":
+        yield Violation(
+            "spec.generation.engine",
+            f"{run.spec.generation.engine!r} is not served on a cluster yet",
+            "leave it out: the embedded engine samples",
+        )
 
 
 def _relocated(

@@ -44,7 +44,9 @@ class Observer:
             # That it cannot be reached is the one reason that needs no other word.
             reason = error.reason if isinstance(error, FailedPrecondition) else ""
             store = StoreObserved(ready=False, reason=reason, message=str(error))
-            return Sight(Observed(store=store, generation=generation), None)
+            # A run can be stopped all the same.
+            work = await self.work(subject.status, at)
+            return Sight(Observed(store=store, work=work, generation=generation), None)
         work = await self.work(subject.status, at, manifests)
         observed = Observed(manifests=manifests, work=work, generation=generation)
         services = self.own_services(subject.uid)

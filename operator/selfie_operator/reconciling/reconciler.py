@@ -14,6 +14,7 @@ import structlog
 
 from selfie import errors
 from selfie.kube.api import Api
+from selfie.kube.frozen import Frozen
 from selfie.kube.objects import Object, is_going
 from selfie.runs import reasons
 from selfie.runs.actions import Outcome, Verdict
@@ -79,9 +80,6 @@ class Reconciler:
             log.debug("looked at an outdated run", error=str(error))
             self.outdated[key] = before + 1
             return min(LOOK_AGAIN_S * 2.0 ** min(before, 10), LOOK_AGAIN_AT_LEAST_S)
-        except InvalidRun as error:
-            await self._tell(record, Verdict(Outcome.STALLED, error.reason, _from_the_start(str(error))))
-            return None
         except errors.SelfieError as error:
             if not error.retryable:
                 await self._stall(record, error.reason, str(error))
@@ -92,11 +90,18 @@ class Reconciler:
             raise
 
     async def _look(self, record: Record) -> float | None:
-        subject = record.subject
-        if subject.status.is_terminal:
+        if record.status.is_terminal:
             return await self.ending.look(record)
-        frozen = await self.freezer.find(subject) if subject.has_begun else None
-        if frozen is not None:
+        try:
+            return await self._carry_on(record)
+        except InvalidRun as error:
+            await self._tell(record, Verdict(Outcome.STALLED, error.reason, _from_the_start(str(error))))
+            return None
+
+    async def _carry_on(self, record: Record) -> float | None:
+        subject = record.subject
+        if subject.has_begun:
+            frozen = await self._frozen(record)
             run, before = self.freezer.run_begun(subject, frozen), self._runs_before(subject)
             return await self.stepping.look(record, run, frozen, before=before)
         if subject.asks("cancel"):
@@ -115,8 +120,12 @@ class Reconciler:
             message = f"{told_before(before)}, and {self.limit} may be active at a time"
             await self._tell(record, Verdict(Outcome.SUSPENDED, reasons.QUEUED, message))
             return look_again_s(before)
-        frozen = await self.freezer.find(record.subject) or await self.freezer.freeze(record, run)
+        frozen = await self._frozen(record)
         return await self.stepping.look(record, self.freezer.run_begun(record.subject, frozen), frozen)
+
+    async def _frozen(self, record: Record) -> Frozen:
+        found = await self.freezer.find(record.subject)
+        return found or await self.freezer.freeze(record, self.freezer.run_to_begin(record.subject))
 
     def _runs_before(self, subject: Subject) -> int | None:
         if self.limit is None or subject.asks("suspend") or subject.asks("cancel"):

@@ -108,7 +108,12 @@ class GrpcServices:
     async def is_ready(self, service: str, at: RunPlace) -> bool:
         """Whether the service says that it can work."""
         channel = await self._channel(service, at)
-        return await is_ready(channel, GRPC_SERVICES[service], timeout_s=min(self._call_s, 5))
+        ready = await is_ready(channel, GRPC_SERVICES[service], timeout_s=min(self._call_s, 5))
+        if not ready and service in OWN:
+            # While a run's own service is not there, neither is its name, and with each look-up in vain
+            # a channel waits longer before the next, up to two minutes. A new one looks at once.
+            await self._drop(self._addresses.target(service, at))
+        return ready
 
     async def engine_digest(self, at: RunPlace) -> str:
         """Digest of the weights that the run's engine says it serves; empty if it says nothing."""
@@ -151,6 +156,11 @@ class GrpcServices:
             _, oldest = self._channels.popitem(last=False)
             await oldest.close()
         return channel
+
+    async def _drop(self, target: str) -> None:
+        channel = self._channels.pop(target, None)
+        if channel is not None:
+            await channel.close()
 
     @asynccontextmanager
     async def _in_time(self, service: str) -> AsyncIterator[None]:

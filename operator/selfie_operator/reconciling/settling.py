@@ -71,28 +71,30 @@ class Settling:
         refused: dict[str, ServiceObserved] = {}
         for service in OWN:
             found = own_objects(self._children, service, record.subject.uid)
+            seen = found.seen()
+            works = seen is not None and seen.ready
             # Whom the Service reaches is changed first: pods of the last weights are cut off before
             # there are others.
             for kind, known in ((SERVICE, found.service), (DEPLOYMENT, found.deployment)):
                 goal = goals.get(service, {}).get(kind)
                 if goal is None and kind == SERVICE and keep_addresses:
                     continue
-                problem = await self._bring(record, kind, goal, known)
+                problem = await self._bring(record, kind, goal, known, spare_pods=works)
                 if problem is not None:
                     refused[service] = problem
                     break
         return refused
 
     async def _bring(
-        self, record: Record, kind: Kind, goal: Object | None, known: Object | None
+        self, record: Record, kind: Kind, goal: Object | None, known: Object | None, *, spare_pods: bool
     ) -> ServiceObserved | None:
         subject = record.subject
-        if change_of(kind, goal, known, subject.uid) is None:
+        if change_of(kind, goal, known, subject.uid, spare_pods=spare_pods) is None:
             return None
         await record.confirm()
         name = name_of(goal or known or {})
         live = await self._api.get(kind, name, namespace=subject.namespace)
-        match change_of(kind, goal, live, subject.uid):
+        match change_of(kind, goal, live, subject.uid, spare_pods=spare_pods):
             case Create(wanted):
                 return await self._create(kind, wanted, subject)
             case Replace(wanted):

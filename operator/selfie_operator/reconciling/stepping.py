@@ -21,6 +21,7 @@ from selfie.runs.conditions import has_status
 from selfie.runs.observed import Observed, WorkObserved
 from selfie.runs.plan import Plan, plan
 from selfie.runs.reporting import told
+from selfie.runs.run_rules import LOOK_SOON_S
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import TRAINING
@@ -31,7 +32,6 @@ from selfie_operator.reconciling.record import Record
 from selfie_operator.reconciling.services import RunPlace, Services
 from selfie_operator.reconciling.settling import Settling
 
-LOOK_SOON_S: Final = 2.0
 LOOK_AT_STALL_S: Final = 30.0
 """What stalls a run is mostly told of by a watch; what is not is looked for this often."""
 LOOK_AT_JOBS_S: Final = 20.0

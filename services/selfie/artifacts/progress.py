@@ -24,13 +24,20 @@ class ProgressWriter:
 
     Fields: ``done`` and ``total`` in the program's own units, ``activity`` in words, ``measures``
     by name, ``updatedAt``, and ``etaSeconds``, 0 while unknown. A store that can't be reached at
-    the moment does not end the work: the next update tries again.
+    the moment does not end the work: the next update tries again. One of several who share the work
+    tells for all; the others are ``silent``.
     """
 
     def __init__(
-        self, store: Store, attempt_path: str, *, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        attempt_path: str,
+        *,
+        silent: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._silent = silent
         self._path = f"{attempt_path}/{PROGRESS_FILE}"
         self._clock = clock
         self._written_at: float | None = None
@@ -47,6 +54,8 @@ class ProgressWriter:
 
     def update(self, done: int, total: int, activity: str, **measures: float) -> None:
         """Notes the state, and writes it unless the last one was written just now."""
+        if self._silent:
+            return
         now = self._clock()
         self._first = self._first or (now, done)
         self._unwritten = {

@@ -10,9 +10,20 @@ import typer
 from rich.console import Console
 
 from selfie import __version__
-from selfie.cli.arguments import Artifacts, Output, Place, RunFile, check_output
+from selfie.cli.arguments import (
+    Artifacts,
+    EngineAddress,
+    EngineKeyFile,
+    EngineModel,
+    Output,
+    Place,
+    RunFile,
+    check_output,
+)
 from selfie.cli.artifacts import commands as artifact_commands
 from selfie.cli.failures import told_to_people
+from selfie.cli.ports import usual_ports
+from selfie.cli.scoring import score
 from selfie.errors import InvalidInput
 
 app = typer.Typer(
@@ -21,15 +32,23 @@ app = typer.Typer(
     help="Aligns a language model with preference data that the model makes itself.",
 )
 app.add_typer(artifact_commands, name="artifacts")
+app.command()(score)
 
 
 @app.command()
-def run(file: RunFile, artifacts: Artifacts = None) -> None:
+def run(
+    file: RunFile,
+    artifacts: Artifacts = None,
+    engine_address: EngineAddress = None,
+    engine_model: EngineModel = "",
+    engine_api_key_file: EngineKeyFile = None,
+) -> None:
     """Take a run through all its rounds on this machine; the same command again goes on."""
-    from selfie.cli.running import run_file
+    from selfie.cli.running import EngineOptions, run_file
 
     with told_to_people():
-        raise typer.Exit(run_file(file, artifacts, cache_dir()))
+        options = EngineOptions(engine_address, engine_model, engine_api_key_file)
+        raise typer.Exit(run_file(file, artifacts, cache_dir(), options))
 
 
 @app.command()
@@ -149,7 +168,8 @@ def serve(
             raise InvalidInput("NAME", f"{name!r} is no service", f"use one of {', '.join(services)}")
         if run is not None:
             weights = _weights_of(name, run, number, artifacts)
-    os.execv(sys.executable, [sys.executable, "-m", f"selfie.{name}", *weights, *context.args])
+    ports = usual_ports(context.args, os.environ) if name == "scoring" else []
+    os.execv(sys.executable, [sys.executable, "-m", f"selfie.{name}", *weights, *ports, *context.args])
 
 
 def _weights_of(name: str, run: str, number: int | None, artifacts: str | None) -> list[str]:

@@ -14,6 +14,25 @@ Artifacts = Annotated[
 ]
 Place = Annotated[str, typer.Argument(help="A run: its file, its name below --artifacts, or its URI.")]
 Output = Annotated[str, typer.Option("--output", "-o", help="text or json.")]
+EngineAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Sample from the server that is at this address (http://NAME:PORT), of the kind that "
+        "spec.generation.engine says, in place of an engine of this run's own.",
+    ),
+]
+EngineModel = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Model to ask that server for, where it has several; {weights} stands for the directory of each "
+        "policy's weights, for servers that load what they are asked for.",
+    ),
+]
+EngineKeyFile = Annotated[
+    Path | None, typer.Option(help="File with that server's API key.", dir_okay=False, exists=True)
+]
 
 
 def check_output(output: str) -> None:

@@ -1,7 +1,9 @@
 """`selfie run` and what it ends with."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,17 +16,30 @@ from selfie.rpc.logs import configure
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus, derived_message
 
+if TYPE_CHECKING:
+    from selfie.local.external import EngineChoice
+
 STOPPED, FAILED = 130, 1
 
 
-def run_file(file: Path, artifacts: str | None, cache_dir: Path) -> int:
+@dataclass(frozen=True)
+class EngineOptions:
+    """What the command line says about an engine that is there already."""
+
+    address: str | None = None
+    model: str = ""
+    key_file: Path | None = None
+
+
+def run_file(file: Path, artifacts: str | None, cache_dir: Path, options: EngineOptions) -> int:
     """Runs the file's run to its end and returns the exit status; the last line is the report's path."""
     console = Console(highlight=False, soft_wrap=True)
     configure("selfie", "warning")
     run = load_file(file)
+    engine = _engine(run, options)
     with opened(run, artifacts_uri(artifacts, run)) as local:
         console.print(f"Run [bold]{run.metadata.name}[/] in {local.uri}")
-        status = _finish(local, console, cache_dir)
+        status = _finish(local, console, cache_dir, engine)
         if not status.is_terminal:
             console.print(f"Stopped. The same command goes on from here: selfie run {file}")
             return STOPPED
@@ -44,9 +59,17 @@ def report_of(store: Store, run: SelfieRun, status: RunStatus) -> Path:
     return write_report(gather(store, run, status), directory)
 
 
-def _finish(local: LocalRun, console: Console, cache_dir: Path) -> RunStatus:
+def _engine(run: SelfieRun, options: EngineOptions) -> "EngineChoice | None":
+    if options.address is None and run.spec.generation.engine == "embedded":
+        return None
+    from selfie.local.external import engine_choice
+
+    return engine_choice(run.spec, options.address, options.model, options.key_file)
+
+
+def _finish(local: LocalRun, console: Console, cache_dir: Path, engine: "EngineChoice | None") -> RunStatus:
     with RunDisplay(console) as display:
-        return asyncio.run(run_here(local, model_cache=cache_dir, watch=display.watch))
+        return asyncio.run(run_here(local, model_cache=cache_dir, watch=display.watch, engine=engine))
 
 
 def _has_failed(status: RunStatus) -> bool:

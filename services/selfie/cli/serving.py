@@ -7,6 +7,7 @@ from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.run_files import read_run, read_status
 from selfie.artifacts.store import Store
 from selfie.artifacts.weights import pull, weights_digest
+from selfie.cli.calibrating import calibration_file
 from selfie.errors import FailedPrecondition, InvalidInput
 from selfie.runs.lineage import Source, initial_model, published_policy
 
@@ -26,11 +27,17 @@ def scorer_arguments(store: Store, number: int | None, cache: Path) -> list[str]
     it will never have.
     """
     run = read_run(store)
-    policy = _pulled(store, published_policy(_round(store, number, len(run.spec.rounds))), cache)
+    chosen = _round(store, number, len(run.spec.rounds))
+    policy = _pulled(store, published_policy(chosen), cache)
     reference = _pulled(store, initial_model(run.spec), cache)
     arguments: list[str] = []
     for role, weights in (("policy", policy), ("reference", reference)):
         arguments += [f"--{role}", str(weights.directory), f"--{role}-digest", weights.digest]
+    fit = calibration_file(
+        store, chosen, policy_digest=policy.digest, reference_digest=reference.digest, cache=cache
+    )
+    if fit is not None:
+        arguments += ["--calibration", str(fit)]
     # They were verified when they were fetched, a moment ago.
     return [*arguments, "--no-verify-weights"]
 

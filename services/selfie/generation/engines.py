@@ -6,12 +6,36 @@ that speaks OpenAI's API) and raises the errors of `selfie.errors`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from selfie.errors import FailedPrecondition
+from selfie.errors import FailedPrecondition, Unavailable
+
+if TYPE_CHECKING:
+    from selfie.models.chat import ChatTokenizer
 
 FinishReason = Literal["stop", "length"]
 IdsFrom = Literal["engine", "retokenized"]
+
+
+class EngineFault(Unavailable):
+    """An engine failed at this very request; waiting mends nothing, and asking often harms others.
+
+    Whoever gets it asks once more at most, with another seed.
+    """
+
+    reason = "EngineFault"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The policy that samples are wanted from, as far as is known.
+
+    ``weights_digest`` is empty where any will do. ``tokenizer`` is what engines that take text, or
+    give back text, are held against.
+    """
+
+    weights_digest: str = ""
+    tokenizer: "ChatTokenizer | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +55,15 @@ class EngineIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParameters:
-    """``temperature`` 0 is greedy, ``top_p`` 1 keeps the whole distribution."""
+    """``temperature`` 0 is greedy, ``top_p`` 1 keeps the whole distribution.
+
+    ``logprobs`` asks for those of the sampled tokens, from engines that can tell.
+    """
 
     temperature: float
     top_p: float
     max_new_tokens: int
+    logprobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +79,9 @@ class Sample:
     """One response, with the end-of-turn token if and only if it was sampled.
 
     ``text`` is without it. ``ids_from`` is ``retokenized`` where the engine gave text alone.
+    ``seed`` is the one that the engine was given. ``logprobs`` are natural, one for each id, or
+    empty where they were not asked for or not told; engines take them after the temperature, so
+    they are the model's own at temperature 0 or 1 without a nucleus.
     """
 
     response_ids: tuple[int, ...]
@@ -58,6 +89,7 @@ class Sample:
     finish_reason: FinishReason
     seed: int
     ids_from: IdsFrom = "engine"
+    logprobs: tuple[float, ...] = ()
 
 
 class Engine(Protocol):

@@ -3,6 +3,7 @@
 from selfie.artifacts.manifests import ManifestRef
 from selfie.generation.dataset import DatasetJob
 from selfie.generation.engines import EngineIdentity, Sample, SamplingParameters
+from selfie.generation.policies import PublishedWeights
 from selfie.v1 import artifacts_pb2, engine_pb2, generation_pb2
 
 _FINISH_REASONS = {
@@ -16,6 +17,11 @@ def parameters_of(message: engine_pb2.SamplingParameters) -> SamplingParameters:
     return SamplingParameters(
         temperature=message.temperature, top_p=message.top_p, max_new_tokens=message.max_new_tokens
     )
+
+
+def weights_of(message: artifacts_pb2.Weights) -> PublishedWeights:
+    """The checkpoint that a request means."""
+    return PublishedWeights(message.step, message.group, message.digest)
 
 
 def job_of(request: generation_pb2.GenerateDatasetRequest) -> DatasetJob:

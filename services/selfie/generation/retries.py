@@ -11,14 +11,21 @@ from typing import ParamSpec, TypeVar
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     stop_after_delay,
     wait_random_exponential,
 )
 
 from selfie.errors import Overloaded, Unavailable
-from selfie.generation.engines import Engine, EngineIdentity, Sample, SamplingParameters, SeededPrompt
+from selfie.generation.engines import (
+    Engine,
+    EngineFault,
+    EngineIdentity,
+    Sample,
+    SamplingParameters,
+    SeededPrompt,
+)
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -37,13 +44,34 @@ class RetryLimits:
     longest_wait_s: float = 30.0
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether waiting may mend it; an engine's own failure at a request is not asked for again and again."""
+    return isinstance(error, Unavailable | Overloaded) and not isinstance(error, EngineFault)
+
+
+def persisting(limits: RetryLimits) -> AsyncRetrying:
+    """Calls what it is given until that succeeds, fails for good, or the limits are reached."""
+    growing = wait_random_exponential(multiplier=limits.first_wait_s, max=limits.longest_wait_s)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        seconds = growing(state)
+        return max(seconds, error.retry_after_s) if isinstance(error, Overloaded) else seconds
+
+    return AsyncRetrying(
+        retry=retry_if_exception(is_passing),
+        wait=wait,
+        stop=stop_after_attempt(limits.attempts) | stop_after_delay(limits.seconds),
+        reraise=True,
+    )
+
+
 class RetryingEngine:
     """Asks again when the engine is unavailable or overloaded; other errors pass through."""
 
     def __init__(self, engine: Engine, limits: RetryLimits) -> None:
         self._engine = engine
         self._limits = limits
-        self._growing = wait_random_exponential(multiplier=limits.first_wait_s, max=limits.longest_wait_s)
 
     async def identity(self) -> EngineIdentity:
         """Who answers right now."""
@@ -58,15 +86,4 @@ class RetryingEngine:
     async def _persist(
         self, ask: Callable[Asked, Awaitable[Answer]], *args: Asked.args, **kwargs: Asked.kwargs
     ) -> Answer:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type((Unavailable, Overloaded)),
-            wait=self._wait,
-            stop=stop_after_attempt(self._limits.attempts) | stop_after_delay(self._limits.seconds),
-            reraise=True,
-        )
-        return await retrying(ask, *args, **kwargs)
-
-    def _wait(self, state: RetryCallState) -> float:
-        wait = self._growing(state)
-        error = state.outcome.exception() if state.outcome else None
-        return max(wait, error.retry_after_s) if isinstance(error, Overloaded) else wait
+        return await persisting(self._limits)(ask, *args, **kwargs)

@@ -19,3 +19,9 @@ def derive_seed(random_seed: int, step: str, prompt_digest: str, sample_index: i
 def derive_seeds(random_seed: int, step: str, prompt_digest: str, samples: int) -> tuple[int, ...]:
     """Seeds of the first ``samples`` samples of a prompt."""
     return tuple(derive_seed(random_seed, step, prompt_digest, index) for index in range(samples))
+
+
+def renewed_seed(seed: int) -> int:
+    """Seed for asking an engine again that failed with this one; a seed's successor is always the same."""
+    digest = hashlib.sha256(f"selfie.renewed.1 {seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")

@@ -1,7 +1,6 @@
 """The generation service on the wire: decodes, calls, encodes."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -11,9 +10,10 @@ from google.protobuf.message import Message
 
 from selfie.artifacts.manifests import Manifest
 from selfie.generation.dataset import generate_dataset
-from selfie.generation.engines import Engine
 from selfie.generation.flow import Flow
-from selfie.generation.messages import identity_message, job_of, parameters_of, sample_message
+from selfie.generation.fronts import Front
+from selfie.generation.http.tracing import begin_trace, trace_of
+from selfie.generation.messages import identity_message, job_of, parameters_of, sample_message, weights_of
 from selfie.generation.online import Generator, Wish
 from selfie.generation.retries import RetryingEngine, RetryLimits
 from selfie.generation.verification import verify_engine
@@ -34,21 +34,15 @@ _GENERATE_DATASET = f"{SERVICE_NAME}/GenerateDataset"
 class Parts:
     """What the service is put together from.
 
-    ``engine`` answers online calls; what is for a run goes to ``engine_of`` its UID, the same one
-    unless runs have their own. ``tokenizer`` is the policy's, if chats are taken.
+    ``tokenizer`` is the policy's, if chats are taken.
     Batch work waits an engine's failures out by ``retries``; an online caller hears of them.
     """
 
-    engine: Engine
+    front: Front
     replica: Replica
-    engine_of: Callable[[str], Engine] | None = None
     tokenizer: ChatTokenizer | None = None
     flow: Flow = field(default_factory=Flow)
     retries: RetryLimits = field(default_factory=RetryLimits)
-
-    def engine_for(self, run_uid: str) -> Engine:
-        """The engine that serves the run."""
-        return self.engine_of(run_uid) if self.engine_of else self.engine
 
 
 class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
@@ -57,17 +51,17 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     def __init__(self, parts: Parts, runner: OperationRunner) -> None:
         self._parts = parts
         self._runner = runner
-        self._generator = Generator(parts.engine, parts.tokenizer)
 
     async def Generate(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> generation_pb2.GenerateResponse:
         wish = Wish(request.samples, parameters_of(request.parameters), request.random_seed)
+        generator = Generator(self._parts.front.online(), self._parts.tokenizer)
         if request.messages:
             chat = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-            found = await self._generator.from_messages(chat, wish)
+            found = await generator.from_messages(chat, wish)
         else:
-            found = await self._generator.from_ids(tuple(request.prompt_ids), wish)
+            found = await generator.from_ids(tuple(request.prompt_ids), wish)
         return generation_pb2.GenerateResponse(
             responses=[sample_message(sample) for sample in found.samples],
             prompt_ids=found.prompt_ids,
@@ -86,7 +80,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             run_uid=attempt.run_uid,
             loop=asyncio.get_running_loop(),
         )
-        engine = self._parts.engine_for(attempt.run_uid)
+        engine = await self._parts.front.of_policy(place, weights_of(request.policy))
         identity, ref, proof = await verify_engine(place, engine, request.policy.digest)
         return generation_pb2.VerifyEngineResponse(
             engine=identity_message(identity), result=step_result(ref, proof)
@@ -106,10 +100,15 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 def generation_service(parts: Parts) -> Service:
     """The generation service, with the operations that its batch call starts."""
 
+    async def generate(context: OperationContext, request: generation_pb2.GenerateDatasetRequest) -> Manifest:
+        begin_trace(trace_of(context.run_uid, context.step, context.attempt))
+        engine = await parts.front.of_policy(context, weights_of(request.policy))
+        return await generate_dataset(
+            context, job_of(request), RetryingEngine(engine, parts.retries), parts.flow
+        )
+
     def work(context: OperationContext, request: Message) -> Manifest:
-        engine = RetryingEngine(parts.engine_for(context.run_uid), parts.retries)
-        job = job_of(cast("generation_pb2.GenerateDatasetRequest", request))
-        return context.wait_for(generate_dataset(context, job, engine, parts.flow))
+        return context.wait_for(generate(context, cast("generation_pb2.GenerateDatasetRequest", request)))
 
     methods = {_GENERATE_DATASET: Method(generation_pb2.GenerateDatasetRequest, work)}
     runner = parts.replica.runner(methods)

@@ -1,20 +1,41 @@
 """Settings of the generation service's process."""
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
 from selfie.generation.flow import Flow
+from selfie.generation.http.clients import Access
 from selfie.generation.retries import RetryLimits
 from selfie.rpc.settings import ServerSettings
+
+EngineKind: TypeAlias = Literal["embedded", "tgi", "openai"]
 
 
 class GenerationSettings(ServerSettings):
     """Which engine is fronted, and how it is asked."""
 
+    engine: EngineKind = Field(
+        "embedded",
+        description="Kind of the engine: Selfie's own, Text Generation Inference, or a server that speaks "
+        "OpenAI's completions, such as vLLM and SGLang.",
+    )
     engine_address: str = Field(
-        description="Address of the engine, for example 127.0.0.1:7001; {run} in it stands for the "
-        "key of the run that is sampled for, where each run has an engine of its own."
+        description="Address of the engine: 127.0.0.1:7001 for Selfie's own; http://NAME:PORT for others, "
+        "where the name may stand for many replicas (a headless Service), or several with commas between "
+        "them. {run} in it stands for the run that asks."
+    )
+    engine_model: str = Field(
+        "",
+        description="openai: name of the model to ask for, where the server has several; with {digest} in "
+        "it, each policy is asked for by a name or path of its own.",
+    )
+    engine_api_key_file: Path | None = Field(
+        None, description="File with the engine's API key; without it none is sent."
+    )
+    engine_requests: int = Field(
+        64, ge=1, description="openai: requests that one replica gets at once; TGI tells by itself."
     )
     token_file: Path | None = Field(
         None, description="File with the token that engines are shown; read again for each call."
@@ -39,3 +60,9 @@ class GenerationSettings(ServerSettings):
     def retries(self) -> RetryLimits:
         """How long an engine in trouble is waited for."""
         return RetryLimits(attempts=self.retry_attempts, seconds=self.retry_seconds)
+
+    @property
+    def access(self) -> Access:
+        """How an engine behind HTTP is asked; reads the key's file."""
+        key = self.engine_api_key_file
+        return Access(None if key is None else key.read_text().strip(), timeout_s=self.call_timeout_s)

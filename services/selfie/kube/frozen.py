@@ -51,7 +51,7 @@ class Frozen:
 
 def config_map_of(frozen: Frozen, owner: Object) -> Object:
     """The ConfigMap to be made for the SelfieRun ``owner``."""
-    # As JSON, which is read a hundred times faster than YAML: after a restart, all of them are.
+    # As JSON, which is read much faster than YAML: after a restart, those of all active runs are.
     text = json.dumps(object_of(frozen.run), indent=2)
     return {
         "apiVersion": "v1",

@@ -16,12 +16,16 @@ from selfie.runs.wanted import ServiceWanted
 
 
 class Launches:
-    """Makes launches for one run; the engine keeps one address for the whole of it."""
+    """Makes launches for one run; the engine keeps one address for the whole of it.
 
-    def __init__(self, local: LocalRun, nursery: Path) -> None:
+    ``engine_flags`` are those of the generation service where the engine is not one of our own.
+    """
+
+    def __init__(self, local: LocalRun, nursery: Path, engine_flags: tuple[str, ...] = ()) -> None:
         self._local = local
         self._nursery = str(nursery)
         self._engine_port = _free_port()
+        self._engine_flags = engine_flags or ("--engine-address", f"127.0.0.1:{self._engine_port}")
         self._roots = ("--artifact-roots", f'["{local.uri}"]')
 
     @property
@@ -33,9 +37,7 @@ class Launches:
         """The services that a cluster shares between its runs; here they live as long as the run."""
         state = str(self._local.scratch / "jobs")
         return {
-            GENERATION: self._launch(
-                GENERATION, *self._roots, "--engine-address", f"127.0.0.1:{self._engine_port}"
-            ),
+            GENERATION: self._launch(GENERATION, *self._roots, *self._engine_flags),
             FILTERING: self._launch(FILTERING, *self._roots),
             TRAINING: self._launch(TRAINING, *self._roots, "--state-dir", state, "--nursery", self._nursery),
         }
@@ -45,19 +47,20 @@ class Launches:
         launches = {}
         if ENGINE in wanted:
             policy = wanted[ENGINE].weights["policy"]
-            weights = ("--weights", str(self._weights(policy)), "--weights-digest", _digest(policy))
+            weights = ("--weights", str(self.weights(policy)), "--weights-digest", _digest(policy))
             launches[ENGINE] = self._launch(ENGINE, *weights, "--port", str(self._engine_port))
         if SCORING in wanted:
             arguments = list(self._roots)
             for role, entry in sorted(wanted[SCORING].weights.items()):
-                arguments += (f"--{role}", str(self._weights(entry)), f"--{role}-digest", _digest(entry))
+                arguments += (f"--{role}", str(self.weights(entry)), f"--{role}-digest", _digest(entry))
             launches[SCORING] = self._launch(SCORING, *arguments)
         return launches
 
     def _launch(self, name: str, *arguments: str) -> Launch:
         return Launch(f"selfie.{name}", GRPC_SERVICES[name], arguments, slow=name in (ENGINE, SCORING))
 
-    def _weights(self, entry: Input) -> Path:
+    def weights(self, entry: Input) -> Path:
+        """Where the weights are on this machine; they are brought here if they are not."""
         weights = weights_cache(self._local.scratch)
         cached = weights / _digest(entry)
         if cached.is_dir():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfie.dispatch.retention import Retention
 from selfie.errors import Unavailable
@@ -19,12 +20,19 @@ from selfie.runs.observed import Observed
 from selfie.runs.plan import plan
 from selfie.runs.status import RunStatus
 
+if TYPE_CHECKING:
+    from selfie.local.external import EngineChoice, ExternalEngine
+
 LOOK_EVERY_S = 0.5
 Watcher = Callable[[RunStatus, Observed], None]
 
 
-async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> RunStatus:
+async def run_here(
+    local: LocalRun, *, model_cache: Path, watch: Watcher, engine: "EngineChoice | None" = None
+) -> RunStatus:
     """Takes the run as far as it goes; returns its last status.
+
+    ``engine`` is one that is there already; without it the run starts its own.
 
     A run that has ended returns at once. SIGINT and SIGTERM end the processes in order and return
     a status that is not terminal: the same call goes on from there. Raises `Unavailable` when a
@@ -32,11 +40,22 @@ async def run_here(local: LocalRun, *, model_cache: Path, watch: Watcher) -> Run
     """
     with nursery_for_runs() as nursery:
         processes = Processes(local.scratch / "services", nursery=nursery)
-        world = LocalWorld(local, processes, Launches(local, nursery.address), model_cache)
+        external = None if engine is None else _external(engine, local)
+        launches = Launches(local, nursery.address, external.flags if external else ())
+        world = LocalWorld(local, processes, launches, model_cache=model_cache, engine=external)
         try:
             return await _until_it_ends(world, local, watch, nursery)
         finally:
             await processes.close()
+            if external is not None:
+                await external.close()
+
+
+def _external(engine: "EngineChoice", local: LocalRun) -> "ExternalEngine":
+    # Imported when it is used: most runs need none of what it speaks to servers with.
+    from selfie.local.external import ExternalEngine
+
+    return ExternalEngine(engine, weights_cache(local.scratch))
 
 
 async def _until_it_ends(world: LocalWorld, local: LocalRun, watch: Watcher, nursery: Nursery) -> RunStatus:

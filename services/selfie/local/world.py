@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -21,12 +22,24 @@ from selfie.runs.status import RunStatus
 from selfie.runs.steps import ENGINE, SCORING, Step, step_at
 from selfie.runs.wanted import ServiceWanted
 
+if TYPE_CHECKING:
+    from selfie.local.external import ExternalEngine
+
 
 class LocalWorld:
     """Observes and acts for one run with processes of this machine."""
 
-    def __init__(self, local: LocalRun, processes: Processes, launches: Launches, model_cache: Path) -> None:
+    def __init__(
+        self,
+        local: LocalRun,
+        processes: Processes,
+        launches: Launches,
+        *,
+        model_cache: Path,
+        engine: "ExternalEngine | None" = None,
+    ) -> None:
         self._local = local
+        self._engine = engine
         self._processes = processes
         self._launches = launches
         self._model_cache = model_cache
@@ -48,7 +61,8 @@ class LocalWorld:
 
     async def reconcile(self, wanted: Mapping[str, ServiceWanted]) -> None:
         """Makes the wanted services run, and no other of the run's own."""
-        own = await asyncio.to_thread(self._launches.own, wanted)
+        ours = wanted if self._engine is None else await self._want_engine(self._engine, wanted)
+        own = await asyncio.to_thread(self._launches.own, ours)
         for name in (ENGINE, SCORING):
             if name not in own:
                 self._holding.pop(name, None)
@@ -74,6 +88,17 @@ class LocalWorld:
         """Why a service is given up on, or None."""
         found = (self._processes.failure(name) for name in GRPC_SERVICES)
         return next((message for message in found if message), None)
+
+    async def _want_engine(
+        self, engine: "ExternalEngine", wanted: Mapping[str, ServiceWanted]
+    ) -> Mapping[str, ServiceWanted]:
+        """Tells an engine that is not ours what is wanted of it; returns what else is wanted."""
+        if ENGINE in wanted:
+            policy = wanted[ENGINE].weights["policy"]
+            engine.want(await asyncio.to_thread(self._launches.weights, policy), policy.weights_digest or "")
+        else:
+            engine.release()
+        return {name: entry for name, entry in wanted.items() if name != ENGINE}
 
     async def _start(self, channel: grpc.aio.Channel, action: StartStep) -> None:
         local = self._local
@@ -113,4 +138,5 @@ class LocalWorld:
             if name == ENGINE and channel is not None:
                 digests = {"policy": await engine_digest(channel)}
             found[name] = ServiceObserved(ready, digests, message="" if ready else f"{name} is loading")
-        return found
+        external = await self._engine.observed() if self._engine is not None else None
+        return found if external is None else {**found, ENGINE: external}

@@ -110,6 +110,19 @@ class ChatTokenizer:
         """Token ids of an already rendered chat, as an engine that takes text has to find them."""
         return tuple(self._rendered.encode(rendered, add_special_tokens=False).ids)
 
+    def engine_text(self, ids: Sequence[int]) -> str | None:
+        """The text that an engine has to be given to read these prompt ids; None if there is none.
+
+        Such an engine adds the tokenizer's own special tokens, so that a beginning-of-sequence
+        token which the template has written must not be in the text as well.
+        """
+        added = tuple(self._rendered.encode("", add_special_tokens=True).ids)
+        for start in dict.fromkeys((len(added) if tuple(ids[: len(added)]) == added else 0, 0)):
+            text = self.decode_prompt(ids[start:])
+            if tuple(self._rendered.encode(text, add_special_tokens=True).ids) == tuple(ids):
+                return text
+        return None
+
     def response_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a finished response: those of ``text``, then `end_of_turn_id`, nothing after.
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from selfie.artifacts.manifests import Manifest
 
@@ -51,7 +52,8 @@ def model_card(source: Manifest, weights: str, origin: Origin) -> str:
     """The text of ``README.md``; ``source`` is the manifest of the step that made the weights.
 
     It has nothing that differs between two runs of the same specification and random seed: no time,
-    no attempt, no digest of a manifest. So the same training gives the same checkpoint, card and all.
+    no place, no attempt, no digest of a manifest. So the same training gives the same checkpoint, card
+    and all.
     """
     trained = source.step != "prepare"
     description = _TRAINED.format(kind=_KINDS[origin.round == 0]) if trained else _UNTRAINED
@@ -78,7 +80,7 @@ def _table(source: Manifest, weights: str, origin: Origin) -> str:
     built_in = f": {_BUILT_IN[origin.base_model]}" if origin.base_model in _BUILT_IN else ""
     inputs = {} if source.step == "prepare" else _without(source.inputs, _OF_ONE_RUN)
     rows = {
-        "Base model": f"`{origin.base_model}`{revision}{built_in}",
+        "Base model": f"`{_base_model(origin.base_model)}`{revision}{built_in}",
         "Run": f"`{origin.run_name}`",
         "Made by": f"`{source.step}`",
         "Its weights": f"`{weights}`",
@@ -88,6 +90,12 @@ def _table(source: Manifest, weights: str, origin: Origin) -> str:
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     return "\n".join(["| what | which; long values are SHA-256 |", "|---|---|", *lines])
+
+
+def _base_model(uri: str) -> str:
+    """What the model is called: of a directory its name, since where it lies is each machine's own."""
+    scheme, _, path = uri.partition("://")
+    return unquote(path.rstrip("/").rpartition("/")[2]) if scheme == "file" else uri
 
 
 def _parameters(source: Manifest) -> str:

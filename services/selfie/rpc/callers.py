@@ -4,7 +4,8 @@ Kubelets ask for health and have no token of ours.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, NoReturn
+from contextvars import ContextVar
+from typing import Any, NoReturn, Protocol
 
 import grpc
 import structlog
@@ -14,14 +15,24 @@ from selfie.errors import PermissionDenied, SelfieError, Unauthenticated
 from selfie.rpc import errors as rpc_errors
 from selfie.rpc.api_tokens import ApiTokens
 from selfie.rpc.guards import HANDLED
-from selfie.rpc.service_accounts import ApiServerKeys, ServiceAccountTokens
 from selfie.rpc.settings import ServerSettings
 
 log = structlog.get_logger()
 
+CALLER: ContextVar[str | None] = ContextVar("CALLER", default=None)
+"""Who makes the call that is being answered, once they have been admitted."""
+
 _EXEMPT = "/grpc.health.v1.Health/"
 _SCHEME = "bearer "
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
+
+
+class Accounts(Protocol):
+    """Says whose a token is."""
+
+    async def subject_of(self, token: str) -> str:
+        """See `selfie.rpc.service_accounts.ServiceAccountTokens`."""
+        ...
 
 
 class Admission:
@@ -30,12 +41,22 @@ class Admission:
     def __init__(
         self,
         callers: Iterable[str],
-        accounts: ServiceAccountTokens | None = None,
+        accounts: Accounts | None = None,
         api_tokens: ApiTokens | None = None,
     ) -> None:
         self._callers = frozenset(callers)
         self._accounts = accounts
         self._api_tokens = api_tokens
+
+    async def admit(self, metadata: Iterable[tuple[str, str | bytes]], *, method: str) -> None:
+        """Lets a call in, as that of `CALLER`; `Unauthenticated` or `PermissionDenied` if it may not."""
+        try:
+            CALLER.set(await self.admitted(metadata))
+        except SelfieError as error:
+            code = code_pb2.Code.Name(rpc_errors.code_of(error))
+            HANDLED.labels(method, code).inc()
+            log.warning("a caller was refused", method=method, code=code, error=str(error))
+            raise
 
     async def admitted(self, metadata: Iterable[tuple[str, str | bytes]]) -> str:
         """Who calls, if they may; `Unauthenticated` or `PermissionDenied` if not."""
@@ -57,6 +78,9 @@ def admission_of(settings: ServerSettings) -> Admission | None:
         return None
     accounts = None
     if settings.callers:
+        # What verifies their tokens is installed where there are any: on a cluster.
+        from selfie.rpc.service_accounts import ApiServerKeys, ServiceAccountTokens
+
         source = ApiServerKeys(settings.api_server, settings.api_credentials)
         accounts = ServiceAccountTokens(source, audience=settings.audience)
     api_tokens = ApiTokens(settings.api_tokens) if settings.api_tokens else None
@@ -75,13 +99,10 @@ class CallerInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(_EXEMPT):
             return handler
+        method = handler_call_details.method.lstrip("/")
         try:
-            await self._admission.admitted(handler_call_details.invocation_metadata or ())
+            await self._admission.admit(handler_call_details.invocation_metadata or (), method=method)
         except SelfieError as error:
-            method = handler_call_details.method.lstrip("/")
-            code = code_pb2.Code.Name(rpc_errors.code_of(error))
-            HANDLED.labels(method, code).inc()
-            log.warning("a caller was refused", method=method, code=code, error=str(error))
             return _refusing(handler, error)
         return handler
 

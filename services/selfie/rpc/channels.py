@@ -49,6 +49,9 @@ def connect(
             # grows to two minutes, in which the new one would stand ready and nobody would ask it.
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
+            # A pod that is replaced has another address, and a look at the name that came a moment too
+            # early would count for half a minute.
+            ("grpc.dns_min_time_between_resolutions_ms", 1000),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
         ],

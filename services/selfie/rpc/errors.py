@@ -5,6 +5,7 @@ A domain error leaves a service as a `google.rpc.Status` with details that machi
 a client of ours as the same domain error again.
 """
 
+import asyncio
 from typing import NoReturn, cast
 
 import grpc
@@ -73,8 +74,11 @@ def bad_request(violations: list[tuple[str, str]]) -> error_details_pb2.BadReque
 
 
 async def abort(context: grpc.aio.ServicerContext, status: status_pb2.Status) -> NoReturn:
-    """Ends the call with the status."""
-    await context.abort_with_status(rpc_status.to_status(status))
+    """Ends the call with the status, or as one that was cancelled if its caller is gone by now."""
+    try:
+        await context.abort_with_status(rpc_status.to_status(status))
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError from error
     raise AssertionError("abort_with_status always raises")
 
 
@@ -106,7 +110,7 @@ def from_status(status: status_pb2.Status) -> errors.SelfieError:
     return kind(status.message)
 
 
-def from_rpc_error(error: grpc.aio.AioRpcError) -> errors.SelfieError:
+def from_rpc_error(error: grpc.RpcError) -> errors.SelfieError:
     """The domain error behind a failed call; a call without details is judged by its code."""
     status = rpc_status.from_call(cast("grpc.Call", error))
     if status is not None:

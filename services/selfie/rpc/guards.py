@@ -1,7 +1,7 @@
 """What surrounds every call: log, measure, bound in time, validate, map errors.
 
 A guard is an async context manager around one call. They are entered in the order of
-`GUARDS`, so that an error travels through them from the last to the first.
+`guards`, so that an error travels through them from the last to the first.
 """
 
 import asyncio
@@ -32,11 +32,18 @@ _validator = protovalidate.Validator()
 
 
 @dataclass(frozen=True)
+class Undecodable:
+    """What came in place of a message."""
+
+    problem: str
+
+
+@dataclass(frozen=True)
 class Call:
     """One call as the guards see it; ``max_seconds`` bounds it whatever its deadline says."""
 
     method: str
-    request: Message
+    request: Message | Undecodable
     context: grpc.aio.ServicerContext
     max_seconds: float
 
@@ -108,9 +115,11 @@ async def bounded(call: Call) -> AsyncIterator[None]:
 @asynccontextmanager
 async def validated(call: Call) -> AsyncIterator[None]:
     """Refuses a message that breaks the bounds declared in the protos, naming every field."""
-    violations = _validator.collect_violations(call.request)
-    if violations:
-        named = [(_path(violation.proto.field), violation.proto.message) for violation in violations]
+    if isinstance(call.request, Undecodable):
+        remedy = "send a message of this method in protobuf"
+        raise errors.InvalidInput("request", f"can't be decoded: {call.request.problem}", remedy)
+    named = violations(call.request)
+    if named:
         message = "; ".join(f"{field}: {problem}" for field, problem in named)
         details: list[Message] = [rpc_errors.bad_request(named)]
         await rpc_errors.abort(
@@ -119,7 +128,15 @@ async def validated(call: Call) -> AsyncIterator[None]:
     yield
 
 
-GUARDS: tuple[Guard, ...] = (logged, measured, mapped, bounded, validated)
+def violations(message: Message) -> list[tuple[str, str]]:
+    """What breaks the bounds of a message: path of the field, and what is wrong with it."""
+    found = _validator.collect_violations(message)
+    return [(_path(violation.proto.field), violation.proto.message) for violation in found]
+
+
+def guards(*admitting: Guard) -> tuple[Guard, ...]:
+    """All guards in their order; ``admitting`` refuse calls before they are looked at."""
+    return (logged, measured, mapped, *admitting, bounded, validated)
 
 
 def _code_name(context: grpc.aio.ServicerContext) -> str:

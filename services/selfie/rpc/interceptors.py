@@ -5,8 +5,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from selfie.rpc.guards import GUARDS, Call, Guard
+from selfie.rpc.guards import Call, Guard, Undecodable
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]]
 
@@ -14,7 +15,7 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandl
 class GuardInterceptor(grpc.aio.ServerInterceptor):
     """Enters each guard, in order, around each call."""
 
-    def __init__(self, max_call_seconds: float, guards: tuple[Guard, ...] = GUARDS) -> None:
+    def __init__(self, max_call_seconds: float, guards: tuple[Guard, ...]) -> None:
         self._max_call_seconds = max_call_seconds
         self._guards = guards
 
@@ -28,16 +29,18 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(method, handler.unary_stream),
-                handler.request_deserializer,
+                _decoding(handler.request_deserializer),
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary),
-            handler.request_deserializer,
+            self.unary(method, handler.unary_unary),
+            _decoding(handler.request_deserializer),
             handler.response_serializer,
         )
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
+    def unary(self, method: str, behaviour: Any) -> Any:
+        """The behaviour with the guards around it."""
+
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
             async with AsyncExitStack() as stack:
                 await self._enter(stack, Call(method, request, context, self._max_call_seconds))
@@ -57,3 +60,15 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
     async def _enter(self, stack: AsyncExitStack, call: Call) -> None:
         for guard in self._guards:
             await stack.enter_async_context(guard(call))
+
+
+def _decoding(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """Decodes within the guards, in effect: gRPC itself would call what is no message its own fault."""
+
+    def decoded(data: bytes) -> Any:
+        try:
+            return data if decode is None else decode(data)
+        except DecodeError as error:
+            return Undecodable(str(error))
+
+    return decoded

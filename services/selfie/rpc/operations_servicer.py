@@ -3,6 +3,7 @@
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
+from google.protobuf.descriptor import ServiceDescriptor
 
 from selfie.rpc.operations import OperationRunner
 
@@ -35,3 +36,9 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
 def register(runner: OperationRunner, server: grpc.aio.Server) -> None:
     """Adds the operations of ``runner`` to the server."""
     operations_pb2_grpc.add_OperationsServicer_to_server(OperationsServicer(runner), server)
+
+
+def served(runner: OperationRunner) -> tuple[ServiceDescriptor, OperationsServicer]:
+    """The same to serve over HTTP as well."""
+    service = operations_pb2.DESCRIPTOR.services_by_name["Operations"]
+    return service, OperationsServicer(runner)

@@ -20,6 +20,22 @@ class ServerSettings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(0, ge=0, le=65535, description="gRPC port; 0 takes a free one.")
     metrics_port: int = Field(0, ge=0, le=65535, description="Port of /metrics; 0 takes a free one.")
+    http_port: int | None = Field(
+        None, ge=0, le=65535, description="Port for the same methods over HTTP, in JSON; 0 takes a free one."
+    )
+    health_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port for gRPC's health alone, without TLS, for those who probe without certificates.",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the certificate to be known by; without it nothing is encrypted."
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its key.")
+    tls_client_authorities: Path | None = Field(
+        None, description="PEM file of those who sign the certificates that callers must then have."
+    )
     port_file: Path | None = Field(
         None, description="File that receives the ports, as JSON, once the service listens."
     )
@@ -29,6 +45,12 @@ class ServerSettings(BaseSettings):
     max_message_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest message, in bytes.")
     max_call_seconds: float = Field(
         3600, gt=0, description="Longest time for one call, in seconds, whatever its deadline says."
+    )
+    caller_calls_per_second: float | None = Field(
+        None, gt=0, description="Calls a second that one caller may make."
+    )
+    caller_calls_at_once: int | None = Field(
+        None, ge=1, description="Calls of one caller that may be in flight."
     )
     drain_seconds: float = Field(
         10, ge=0, description="Time that calls in flight get to finish on SIGTERM, in seconds."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from selfie.runs.evaluation_fields import EVALUATOR_PAIRS, LEAST_EVALUATOR_PAIRS
+from selfie.runs.method_fields import MOST_NEW_TOKENS_OF_TGI
 from selfie.runs.violations import Violation
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ def _sizes_need_their_data(spec: RunSpec) -> Iterator[Violation]:
             "spec.evaluation.samples",
             "has no effect, because spec.evaluation.prompts is missing",
             "give spec.evaluation.prompts.dataset, or leave it out",
+        )
+
+
+def _tgi_samples_in_one_go(spec: RunSpec) -> Iterator[Violation]:
+    wanted = spec.generation.max_new_tokens
+    if spec.generation.engine == "tgi" and wanted > MOST_NEW_TOKENS_OF_TGI:
+        yield Violation(
+            "spec.generation.maxNewTokens",
+            f"{wanted} is more than the {MOST_NEW_TOKENS_OF_TGI} tokens that tgi samples in one go",
+            f"use at most {MOST_NEW_TOKENS_OF_TGI}, or another engine",
         )
 
 
@@ -195,6 +206,7 @@ def _has_heldout(spec: RunSpec) -> bool:
 _CHECKS: tuple[Callable[[RunSpec], Iterator[Violation]], ...] = (
     _no_seed_needs_a_reference,
     _sizes_need_their_data,
+    _tgi_samples_in_one_go,
     _extrapolation_needs_a_reference,
     _window_belongs_to_the_quantile,
     _ranks_share_a_batch,

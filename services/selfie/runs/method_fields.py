@@ -18,6 +18,8 @@ LearningRate: TypeAlias = Annotated[Decimal, Within(0, 1, above=True)]
 Epochs: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 Percent: TypeAlias = Annotated[int, Field(ge=0, le=100)]
 EngineName: TypeAlias = Literal["embedded", "tgi", "openai"]
+MOST_NEW_TOKENS_OF_TGI = 1024
+"""For more, TGI tokenises its own text and goes on from that, with the same seed and beyond the limit."""
 ReferenceName: TypeAlias = Literal["initial", "previous", "none"]
 NoiseActionName: TypeAlias = Literal["smooth", "drop", "keep"]
 CutName: TypeAlias = Literal["dropCutWinners", "dropBothCut", "keep"]

@@ -34,7 +34,7 @@ def best_round(
     checkpoint, accuracy = _checkpoint(best, manifests), _share(evaluations[best].accuracy)
     if checkpoint is None or accuracy is None:
         return None
-    return BestRound(round=best, step=checkpoint.step, digest=checkpoint.digest, accuracy=accuracy)
+    return BestRound(round=best, step=checkpoint.step, digest=checkpoint.digest, accuracy=round(accuracy, 4))
 
 
 def _report(

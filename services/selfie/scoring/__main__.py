@@ -2,10 +2,12 @@
 
 from pydantic_settings import CliApp
 
+from selfie.models.cache import default_cache
+from selfie.models.resolve import resolve_model
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service, run
 from selfie.scoring.core import Scorer
-from selfie.scoring.loading import load_scorer
+from selfie.scoring.loading import Weights, load_scorer
 from selfie.scoring.servicer import scoring_service
 from selfie.scoring.settings import ScoringSettings
 
@@ -14,19 +16,25 @@ def main() -> None:
     """Reads the settings and serves."""
     settings = CliApp.run(ScoringSettings)
 
+    def weights(field: str, uri: str, digest: str) -> Weights:
+        directory = resolve_model(uri, cache_root=default_cache(), field=field).directory
+        return Weights(directory, digest, verify=settings.verify_weights)
+
     def load() -> Scorer:
         return load_scorer(
-            settings.policy_weights,
-            settings.reference_weights,
+            weights("policy", settings.policy, settings.policy_digest),
+            weights("reference", settings.reference, settings.reference_digest),
             device=settings.device,
             token_budget=settings.token_budget,
+            calibration=settings.calibration,
         )
 
     async def build() -> Service:
         return scoring_service(
             load,
             replica=Replica.of("scoring", settings),
-            max_waiting_calls=settings.max_waiting_calls,
+            token_budget=settings.token_budget,
+            limits=settings.online_limits,
         )
 
     run(settings, build)

@@ -6,6 +6,7 @@ again. Pairs and measures follow from the scores, and are made anew by whoever f
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -19,10 +20,12 @@ from selfie.artifacts.store import Store
 from selfie.errors import FailedPrecondition
 from selfie.method.pairing import NoPair
 from selfie.rpc.operation_context import OperationContext
-from selfie.scoring.core import Scorer, check_row
+from selfie.scoring.core import Scorer
 from selfie.scoring.judged import Fields, Judging, scored_row
 from selfie.scoring.kinds import KINDS, Kind, KindName
 from selfie.scoring.known import known_reference, row_key
+from selfie.scoring.pieces import compute_in_pieces
+from selfie.scoring.questions import check_row
 from selfie.scoring.rows import PolicyScore, Row, RowScore, Wanted
 from selfie.scoring.worker import Worker
 
@@ -110,14 +113,15 @@ class _DatasetScoring:
         computed = 0
         for batch in self._scorer.engine.batches([rows[index] for index in present]):
             indices = [present[place] for place in batch]
-            found = self._worker.start(self._compute, [rows[index] for index in indices], wanted).result()
+            chosen = [rows[index] for index in indices]
+            found = compute_in_pieces(self._worker, chosen, partial(self._compute, wanted))
             for index, score in zip(indices, found, strict=True):
                 scores[index] = score
             computed += len(indices)
             self._context.progress(self._done + ahead * computed // len(rows), self._total)
         return scores
 
-    def _compute(self, rows: Sequence[Row], wanted: Wanted) -> Sequence[RowScore | PolicyScore]:
+    def _compute(self, wanted: Wanted, rows: Sequence[Row]) -> Sequence[RowScore | PolicyScore]:
         engine = self._scorer.engine
         known = [self._known.get(row_key(row)) for row in rows]
         sums = [value for value in known if value is not None]

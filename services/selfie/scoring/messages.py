@@ -1,13 +1,16 @@
 """Between the scoring service's messages and its own types."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from selfie.artifacts.manifests import ManifestRef
 from selfie.method.choices import JudgeName, NormalizationName, PairingName
-from selfie.scoring.core import Comparison, Options, Prompt, Provenance, Ranking, Response, ScoredResponse
+from selfie.scoring.answers import Comparison, Ranking, ScoredResponse
+from selfie.scoring.core import Scorer
 from selfie.scoring.dataset import Task
 from selfie.scoring.judged import Judging
 from selfie.scoring.kinds import KindName
+from selfie.scoring.questions import Options, Prompt, Response, Truncation
 from selfie.scoring.rewards import RewardRule
 from selfie.v1 import scoring_pb2
 
@@ -17,6 +20,12 @@ _NORMALIZATIONS: Mapping[int, NormalizationName] = {
     scoring_pb2.NORMALIZATION_UNSPECIFIED: "sum",
     scoring_pb2.NORMALIZATION_SUM: "sum",
     scoring_pb2.NORMALIZATION_MEAN: "mean",
+}
+_TRUNCATIONS: Mapping[int, Truncation] = {
+    scoring_pb2.TRUNCATION_UNSPECIFIED: "fail",
+    scoring_pb2.TRUNCATION_FAIL: "fail",
+    scoring_pb2.TRUNCATION_PROMPT_START: "prompt_start",
+    scoring_pb2.TRUNCATION_RESPONSE_END: "response_end",
 }
 _JUDGES: Mapping[int, JudgeName] = {
     scoring_pb2.JUDGE_IMPLICIT: "implicit",
@@ -38,7 +47,7 @@ _KINDS: Mapping[int, KindName] = {
 def prompt_of(message: scoring_pb2.PromptInput) -> Prompt:
     """The prompt of a request."""
     turns = tuple((turn.role, turn.content) for turn in message.messages)
-    return Prompt(turns, tuple(message.prompt_ids))
+    return Prompt(turns, tuple(message.prompt_ids), message.text)
 
 
 def response_of(message: scoring_pb2.ResponseInput) -> Response:
@@ -49,7 +58,7 @@ def response_of(message: scoring_pb2.ResponseInput) -> Response:
 def options_of(message: scoring_pb2.ScoringOptions) -> Options:
     """The options of a request, with the defaults of what is unset."""
     rule = RewardRule(beta=message.beta or DEFAULT_BETA, normalization=_NORMALIZATIONS[message.normalization])
-    return Options(rule, tuple(message.lambdas))
+    return Options(rule, tuple(message.lambdas), _TRUNCATIONS[message.truncation], message.tie_margin)
 
 
 def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
@@ -84,49 +93,35 @@ def _reference_scores(request: scoring_pb2.ScoreDatasetRequest) -> ManifestRef |
     return ManifestRef(path=request.reference_scores.path, sha256=request.reference_scores.sha256)
 
 
-def provenance_message(provenance: Provenance) -> scoring_pb2.Provenance:
-    """What the numbers rest on, on the wire."""
-    return scoring_pb2.Provenance(
-        policy_digest=provenance.policy_digest,
-        reference_digest=provenance.reference_digest,
-        tokenizer_digest=provenance.tokenizer_digest,
-        precision=provenance.precision,
-    )
-
-
-def scored_message(scored: ScoredResponse, *, per_token: bool) -> scoring_pb2.ScoredResponse:
-    """One response's scores on the wire."""
-    return scoring_pb2.ScoredResponse(
-        policy_logprob=scored.policy_logprob,
-        reference_logprob=scored.reference_logprob,
-        reward=scored.reward,
-        tokens=scored.tokens,
-        extrapolated=[
-            scoring_pb2.ExtrapolatedScore(**{"lambda": e.lam}, logprob=e.logprob, reward=e.reward)
-            for e in scored.extrapolated
-        ],
-        error_bound=scored.error_bound,
-        policy_token_logprobs=scored.policy_tokens.tolist() if per_token else (),
-        reference_token_logprobs=scored.reference_tokens.tolist() if per_token else (),
+def score_response(
+    scores: Sequence[ScoredResponse], scorer: Scorer, options: scoring_pb2.ScoringOptions
+) -> scoring_pb2.ScoreResponse:
+    """Scores on the wire."""
+    return scoring_pb2.ScoreResponse(
+        responses=[_scored(score, per_token=options.per_token) for score in scores],
+        provenance=_provenance(scorer, options),
     )
 
 
 def compare_response(
-    comparison: Comparison, provenance: Provenance, *, per_token: bool
+    comparison: Comparison, scorer: Scorer, options: scoring_pb2.ScoringOptions
 ) -> scoring_pb2.CompareResponse:
     """A comparison on the wire."""
     return scoring_pb2.CompareResponse(
         preference=_preference(comparison),
         probability=comparison.probability,
+        calibrated_probability=comparison.calibrated,
         margin=comparison.margin,
         tie_band=comparison.tie_band,
-        first=scored_message(comparison.first, per_token=per_token),
-        second=scored_message(comparison.second, per_token=per_token),
-        provenance=provenance_message(provenance),
+        first=_scored(comparison.first, per_token=options.per_token),
+        second=_scored(comparison.second, per_token=options.per_token),
+        provenance=_provenance(scorer, options),
     )
 
 
-def rank_response(ranking: Ranking, provenance: Provenance, *, per_token: bool) -> scoring_pb2.RankResponse:
+def rank_response(
+    ranking: Ranking, scorer: Scorer, options: scoring_pb2.ScoringOptions
+) -> scoring_pb2.RankResponse:
     """A ranking on the wire."""
     return scoring_pb2.RankResponse(
         responses=[
@@ -134,13 +129,48 @@ def rank_response(ranking: Ranking, provenance: Provenance, *, per_token: bool) 
                 index=ranked.index,
                 rank=ranked.rank,
                 best_probability=ranked.best_probability,
-                score=scored_message(ranked.score, per_token=per_token),
+                calibrated_best_probability=ranked.calibrated,
+                score=_scored(ranked.score, per_token=options.per_token),
             )
             for ranked in ranking.responses
         ],
         tie_band=ranking.tie_band,
-        provenance=provenance_message(provenance),
+        provenance=_provenance(scorer, options),
     )
+
+
+def _scored(scored: ScoredResponse, *, per_token: bool) -> scoring_pb2.ScoredResponse:
+    return scoring_pb2.ScoredResponse(
+        policy_logprob=scored.policy_logprob,
+        reference_logprob=scored.reference_logprob,
+        reward=scored.reward,
+        tokens=scored.tokens,
+        extrapolated=[
+            scoring_pb2.ExtrapolatedScore(
+                **{"lambda": each.lam},
+                logprob=each.logprob,
+                reward=each.reward,
+                error_bound=each.error_bound,
+            )
+            for each in scored.extrapolated
+        ],
+        error_bound=scored.error_bound,
+        policy_token_logprobs=scored.policy_tokens.tolist() if per_token else (),
+        reference_token_logprobs=scored.reference_tokens.tolist() if per_token else (),
+        end_of_turn_scored=scored.ended,
+        prompt_tokens=scored.prompt_tokens,
+        prompt_tokens_cut=scored.prompt_cut,
+        tokens_cut=scored.cut,
+    )
+
+
+def _provenance(scorer: Scorer, options: scoring_pb2.ScoringOptions) -> scoring_pb2.Provenance:
+    found = scoring_pb2.Provenance(**asdict(scorer.provenance), template_digest=scorer.template_digest)
+    if scorer.calibration is not None:
+        found.calibration.id = scorer.calibration.id
+        found.calibration.slope = scorer.calibration.slope(options_of(options).rule)
+        found.calibration.pairs = scorer.calibration.pairs
+    return found
 
 
 def _preference(comparison: Comparison) -> "scoring_pb2.Preference.ValueType":

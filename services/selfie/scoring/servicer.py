@@ -1,9 +1,11 @@
 """The scoring service on the wire: decodes, calls, encodes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import ParamSpec, TypeVar, cast
+from functools import partial
+from importlib.resources import files
+from typing import cast
 
 import grpc
 from google.longrunning import operations_pb2
@@ -12,67 +14,67 @@ from google.protobuf.message import Message
 from selfie.artifacts.manifests import Manifest
 from selfie.errors import Unavailable
 from selfie.rpc import operations_servicer
+from selfie.rpc.entrances import HttpApi
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service
-from selfie.scoring.core import Scorer
+from selfie.scoring.answers import ScoredResponse, compared, ranked, scored
+from selfie.scoring.calls import DEFAULT_LIMITS, OnlineCalls, OnlineLimits
+from selfie.scoring.core import Scorer, by_field
 from selfie.scoring.dataset import score_dataset
 from selfie.scoring.messages import (
     compare_response,
     options_of,
     prompt_of,
-    provenance_message,
     rank_response,
     response_of,
-    scored_message,
+    score_response,
     task_of,
 )
+from selfie.scoring.metrics import tell_mode
+from selfie.scoring.online import OnlineQueue
+from selfie.scoring.questions import Options, Response
+from selfie.scoring.rows import Row, RowScore, Wanted
 from selfie.scoring.worker import Worker
 from selfie.v1 import scoring_pb2, scoring_pb2_grpc
 
 SERVICE_NAME = "selfie.v1.ScoringService"
 _SCORE_DATASET = f"{SERVICE_NAME}/ScoreDataset"
 
-Args = ParamSpec("Args")
-Result = TypeVar("Result")
-
 
 class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     """Scores by one pair of weights, once they are loaded."""
 
-    def __init__(self, loading: Future[Scorer], worker: Worker, runner: OperationRunner) -> None:
+    def __init__(self, loading: Future[Scorer], calls: OnlineCalls, runner: OperationRunner) -> None:
         self._loading = loading
-        self._worker = worker
+        self._calls = calls
         self._runner = runner
 
     async def Score(
         self, request: scoring_pb2.ScoreRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.ScoreResponse:
-        scorer, options = self._scorer(), request.options
-        responses = [response_of(response) for response in request.responses]
-        scored = await self._compute(scorer.score, prompt_of(request.prompt), responses, options_of(options))
-        return scoring_pb2.ScoreResponse(
-            responses=[scored_message(one, per_token=options.per_token) for one in scored],
-            provenance=provenance_message(scorer.provenance),
-        )
+        scorer, options = self._scorer(), options_of(request.options)
+        responses = by_field([response_of(response) for response in request.responses])
+        scores = await self._scored(request.prompt, responses, options, context)
+        return score_response(scores, scorer, request.options)
 
     async def Compare(
         self, request: scoring_pb2.CompareRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.CompareResponse:
-        scorer, options = self._scorer(), request.options
-        first, second = response_of(request.first), response_of(request.second)
-        prompt, wanted = prompt_of(request.prompt), options_of(options)
-        found = await self._compute(scorer.compare, prompt, first, second, wanted)
-        return compare_response(found, scorer.provenance, per_token=options.per_token)
+        scorer, options = self._scorer(), options_of(request.options)
+        responses = {"first": response_of(request.first), "second": response_of(request.second)}
+        first, second = await self._scored(request.prompt, responses, options, context)
+        found = compared(first, second, options, scorer.slope(options))
+        return compare_response(found, scorer, request.options)
 
     async def Rank(
         self, request: scoring_pb2.RankRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.RankResponse:
-        scorer, options = self._scorer(), request.options
-        responses = [response_of(response) for response in request.responses]
-        found = await self._compute(scorer.rank, prompt_of(request.prompt), responses, options_of(options))
-        return rank_response(found, scorer.provenance, per_token=options.per_token)
+        scorer, options = self._scorer(), options_of(request.options)
+        responses = by_field([response_of(response) for response in request.responses])
+        scores = await self._scored(request.prompt, responses, options, context)
+        return rank_response(ranked(scores, options, scorer.slope(options)), scorer, request.options)
 
     async def ScoreDataset(
         self, request: scoring_pb2.ScoreDatasetRequest, context: grpc.aio.ServicerContext
@@ -87,34 +89,67 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             raise Unavailable("the scorer is loading its weights; ask again when it is ready")
         return self._loading.result()
 
-    async def _compute(self, call: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
-        return await asyncio.wrap_future(self._worker.submit(call, *args, **kwargs))
+    async def _scored(
+        self,
+        prompt: scoring_pb2.PromptInput,
+        responses: Mapping[str, Response],
+        options: Options,
+        context: grpc.aio.ServicerContext,
+    ) -> list[ScoredResponse]:
+        ask = partial(self._scorer().asked, prompt_of(prompt), responses, options)
+        wanted = Wanted(lambdas=options.lambdas)
+        asked, scores = await self._calls.scores(ask, wanted, seconds_left=context.time_remaining())
+        return scored(asked, scores, options)
 
 
-def scoring_service(load: Callable[[], Scorer], *, replica: Replica, max_waiting_calls: int) -> Service:
+def scoring_service(
+    load: Callable[[], Scorer],
+    *,
+    replica: Replica,
+    token_budget: int = 1024,
+    limits: OnlineLimits = DEFAULT_LIMITS,
+) -> Service:
     """The scoring service, ready when ``load`` has returned."""
-    worker = Worker(capacity=max_waiting_calls)
+    worker = Worker()
     loading = worker.start(load)
+
+    def score(rows: Sequence[Row], wanted: Wanted) -> Sequence[RowScore]:
+        return loading.result().engine.score(rows, wanted)
 
     def work(context: OperationContext, request: Message) -> Manifest:
         task = task_of(cast("scoring_pb2.ScoreDatasetRequest", request))
         # Work taken over from another process may come before the weights are there.
         return score_dataset(context, task, loading.result(), worker)
 
-    methods = {_SCORE_DATASET: Method(scoring_pb2.ScoreDatasetRequest, work)}
-    runner = replica.runner(methods)
+    queue = OnlineQueue(
+        worker, score, token_budget=token_budget, max_waiting_tokens=limits.max_waiting_tokens
+    )
+    runner = replica.runner({_SCORE_DATASET: Method(scoring_pb2.ScoreDatasetRequest, work)})
+    servicer = ScoringServicer(loading, OnlineCalls(queue, limits), runner)
 
     def register(server: grpc.aio.Server) -> None:
-        servicer = ScoringServicer(loading, worker, runner)
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(servicer, server)
         operations_servicer.register(runner, server)
 
     async def loaded() -> None:
-        await asyncio.wrap_future(loading)
+        tell_mode(await asyncio.wrap_future(loading))
 
     async def close() -> None:
         await runner.close()
         await asyncio.to_thread(worker.close)
 
-    names = (SERVICE_NAME, operations_servicer.SERVICE_NAME)
-    return Service(names=names, register=register, load=loaded, close=close)
+    return Service(
+        names=(SERVICE_NAME, operations_servicer.SERVICE_NAME),
+        register=register,
+        api=_api(servicer, runner),
+        load=loaded,
+        close=close,
+    )
+
+
+def _api(servicer: ScoringServicer, runner: OperationRunner) -> HttpApi:
+    service = scoring_pb2.DESCRIPTOR.services_by_name["ScoringService"]
+    return HttpApi(
+        servicers=((service, servicer), operations_servicer.served(runner)),
+        description=files("selfie.scoring").joinpath("openapi.json").read_bytes(),
+    )

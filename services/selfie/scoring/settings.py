@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from selfie.rpc.settings import ServerSettings
-from selfie.scoring.loading import Weights
+from selfie.scoring.calls import OnlineLimits
 
 _DIGEST = "^([0-9a-f]{64})?$"
 
@@ -13,15 +13,18 @@ _DIGEST = "^([0-9a-f]{64})?$"
 class ScoringSettings(ServerSettings):
     """Which weights judge, and how much at a time."""
 
-    policy: Path = Field(
-        description="Checkpoint directory of the policy: safetensors, tokenizer, configuration."
+    policy: str = Field(
+        description="The policy: a checkpoint directory, builtin://NAME, hf://ORGANISATION/NAME, s3://… or gs://…"
     )
     policy_digest: str = Field(
         "", pattern=_DIGEST, description="Digest that the policy must have; empty takes its own."
     )
-    reference: Path = Field(description="Checkpoint directory of the reference.")
+    reference: str = Field(description="The reference, in the same way.")
     reference_digest: str = Field(
         "", pattern=_DIGEST, description="Digest that the reference must have; empty takes its own."
+    )
+    calibration: Path | None = Field(
+        None, description="File with a fit of these weights' margins to what people prefer."
     )
     verify_weights: bool = Field(True, description="Compute the digests of the weights before they judge.")
     device: str = Field("cpu", description="Device of both models, for example cpu or cuda:0.")
@@ -31,13 +34,20 @@ class ScoringSettings(ServerSettings):
     max_waiting_calls: int = Field(
         64, ge=1, description="Calls that may wait or run; beyond that they are refused as overload."
     )
+    max_call_tokens: int = Field(32_768, ge=1, description="Largest call, in tokens.")
+    max_waiting_tokens: int = Field(
+        131_072, ge=1, description="Tokens that may wait; beyond that calls are refused as overload."
+    )
+    remembered_tokens: int = Field(
+        1_000_000, ge=0, description="Response tokens whose scores are kept for the next call."
+    )
 
     @property
-    def policy_weights(self) -> Weights:
-        """The policy to load."""
-        return Weights(self.policy, self.policy_digest, verify=self.verify_weights)
-
-    @property
-    def reference_weights(self) -> Weights:
-        """The reference to load."""
-        return Weights(self.reference, self.reference_digest, verify=self.verify_weights)
+    def online_limits(self) -> OnlineLimits:
+        """What online calls may take."""
+        return OnlineLimits(
+            max_waiting_calls=self.max_waiting_calls,
+            max_call_tokens=self.max_call_tokens,
+            max_waiting_tokens=self.max_waiting_tokens,
+            remembered_tokens=self.remembered_tokens,
+        )

@@ -1,41 +1,105 @@
 """One thread for all computing, so that models and processors are never shared out.
 
-Online calls wait in a bounded queue and are refused when it is full. Batch work waits too, but is
-never refused: there is one batch at a time of each operation, so that online calls come between.
+Online calls go first. Batch work has its turn when none waits, and once every ``patience_s`` seconds
+however many do, so that neither starves the other; it is handed over in pieces, each a turn.
 """
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
-
-from selfie.errors import Overloaded
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeVar
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
-RETRY_AFTER_S = 1.0
+_Task = Callable[[], None]
 
 
 class Worker:
-    """Runs calls one after another; ``capacity`` is how many online calls may wait or run."""
+    """Runs calls one after another.
 
-    def __init__(self, *, capacity: int) -> None:
-        self._room = threading.BoundedSemaphore(capacity)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring")
+    ``shared_for_s``: for so many seconds after an online call, others are to be expected.
+    """
 
-    def submit(self, call: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Future[Result]:
-        """Queues an online call; Overloaded when too many wait already."""
-        if not self._room.acquire(blocking=False):
-            raise Overloaded("too many calls are waiting for the scorer", retry_after_s=RETRY_AFTER_S)
-        future = self._thread.submit(call, *args, **kwargs)
-        future.add_done_callback(lambda _: self._room.release())
-        return future
+    def __init__(
+        self,
+        *,
+        patience_s: float = 1.0,
+        shared_for_s: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._patience_s = patience_s
+        self._shared_for_s = shared_for_s
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._urgent: deque[_Task] = deque()
+        self._patient: deque[tuple[Future[Any], _Task]] = deque()
+        self._urged_at = float("-inf")
+        self._patient_at = float("-inf")
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether online calls are about, for whose sake batch work should come in small pieces."""
+        return self._clock() - self._urged_at < self._shared_for_s
+
+    def urge(self, turn: _Task) -> None:
+        """Runs an online turn before all batch work; it must not raise."""
+        with self._changed:
+            if self._closed:
+                return
+            self._urged_at = self._clock()
+            self._urgent.append(turn)
+            self._changed.notify()
 
     def start(self, call: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Future[Result]:
-        """Queues a call that is never refused: loading, or one batch of a batch call."""
-        return self._thread.submit(call, *args, **kwargs)
+        """Queues a call that is never refused: loading, or one piece of a batch call."""
+        future: Future[Result] = Future()
+
+        def task() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(call(*args, **kwargs))
+            except BaseException as error:
+                # It is raised again where the result is read.
+                future.set_exception(error)
+
+        with self._changed:
+            if self._closed:
+                future.cancel()
+            else:
+                self._patient.append((future, task))
+                self._changed.notify()
+        return future
 
     def close(self) -> None:
         """Finishes what runs, drops what waits."""
-        self._thread.shutdown(cancel_futures=True)
+        with self._changed:
+            self._closed = True
+            self._urgent.clear()
+            waiting, self._patient = self._patient, deque()
+            self._changed.notify()
+        for future, _ in waiting:
+            future.cancel()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (task := self._next()) is not None:
+            task()
+
+    def _next(self) -> _Task | None:
+        with self._changed:
+            while not (self._urgent or self._patient or self._closed):
+                self._changed.wait()
+            if self._closed:
+                return None
+            impatient = self._clock() - self._patient_at > self._patience_s
+            if self._patient and (impatient or not self._urgent):
+                self._patient_at = self._clock()
+                return self._patient.popleft()[1]
+            return self._urgent.popleft()

@@ -41,6 +41,38 @@ NORMALIZATION_MEAN: Normalization.ValueType  # 2
 """Mean over the response's tokens: not in favour of the longer response."""
 Global___Normalization: _TypeAlias = Normalization  # noqa: Y015
 
+class _Truncation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TruncationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Truncation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRUNCATION_UNSPECIFIED: _Truncation.ValueType  # 0
+    """Unset means TRUNCATION_FAIL."""
+    TRUNCATION_FAIL: _Truncation.ValueType  # 1
+    """The call is refused."""
+    TRUNCATION_PROMPT_START: _Truncation.ValueType  # 2
+    """The first tokens of the prompt are left out, as many for every response of
+    the call as the longest one asks for.
+    """
+    TRUNCATION_RESPONSE_END: _Truncation.ValueType  # 3
+    """The last tokens of a response are left out, its end of turn among them."""
+
+class Truncation(_Truncation, metaclass=_TruncationEnumTypeWrapper):
+    """What to do with a prompt and response that are longer than the models have positions for."""
+
+TRUNCATION_UNSPECIFIED: Truncation.ValueType  # 0
+"""Unset means TRUNCATION_FAIL."""
+TRUNCATION_FAIL: Truncation.ValueType  # 1
+"""The call is refused."""
+TRUNCATION_PROMPT_START: Truncation.ValueType  # 2
+"""The first tokens of the prompt are left out, as many for every response of
+the call as the longest one asks for.
+"""
+TRUNCATION_RESPONSE_END: Truncation.ValueType  # 3
+"""The last tokens of a response are left out, its end of turn among them."""
+Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
+
 class _Preference:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -51,7 +83,7 @@ class _PreferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Preference
     PREFERENCE_FIRST: _Preference.ValueType  # 1
     PREFERENCE_SECOND: _Preference.ValueType  # 2
     PREFERENCE_TIE: _Preference.ValueType  # 3
-    """The margin lies within the error bound: no preference can be read off it."""
+    """The margin lies within the tie band: no preference can be read off it."""
 
 class Preference(_Preference, metaclass=_PreferenceEnumTypeWrapper): ...
 
@@ -59,7 +91,7 @@ PREFERENCE_UNSPECIFIED: Preference.ValueType  # 0
 PREFERENCE_FIRST: Preference.ValueType  # 1
 PREFERENCE_SECOND: Preference.ValueType  # 2
 PREFERENCE_TIE: Preference.ValueType  # 3
-"""The margin lies within the error bound: no preference can be read off it."""
+"""The margin lies within the tie band: no preference can be read off it."""
 Global___Preference: _TypeAlias = Preference  # noqa: Y015
 
 class _Judge:
@@ -127,19 +159,27 @@ class PromptInput(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     PROMPT_IDS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Or, for short, the one message of a user."""
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.Message]: ...
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.Message]:
+        """A chat, rendered with the policy's own template."""
+
     @_builtins.property
-    def prompt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def prompt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Or the exact ids of the rendered prompt."""
+
     def __init__(
         self,
         *,
         messages: _abc.Iterable[_artifacts_pb2.Message] | None = ...,
         prompt_ids: _abc.Iterable[_builtins.int] | None = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "prompt_ids", b"prompt_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "prompt_ids", b"prompt_ids", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,12 +219,17 @@ class ScoringOptions(_message.Message):
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     LAMBDAS_FIELD_NUMBER: _builtins.int
     PER_TOKEN_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    TIE_MARGIN_FIELD_NUMBER: _builtins.int
     beta: _builtins.float
     """Scale of the reward; never changes which response is preferred. 0 means 0.1."""
     normalization: Global___Normalization.ValueType
     """Unset means NORMALIZATION_SUM."""
     per_token: _builtins.bool
     """Also return the log-probability of each token."""
+    truncation: Global___Truncation.ValueType
+    tie_margin: _builtins.float
+    """Margins up to this are ties too, beside those within the error bound."""
     @_builtins.property
     def lambdas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Strengths of extrapolation beyond the policy to score with as well."""
@@ -196,14 +241,47 @@ class ScoringOptions(_message.Message):
         normalization: Global___Normalization.ValueType = ...,
         lambdas: _abc.Iterable[_builtins.float] | None = ...,
         per_token: _builtins.bool = ...,
+        truncation: Global___Truncation.ValueType = ...,
+        tie_margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beta", b"beta", "lambdas", b"lambdas", "normalization", b"normalization", "per_token", b"per_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beta", b"beta", "lambdas", b"lambdas", "normalization", b"normalization", "per_token", b"per_token", "tie_margin", b"tie_margin", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScoringOptions: _TypeAlias = ScoringOptions  # noqa: Y015
+
+@_typing.final
+class Calibration(_message.Message):
+    """How margins become frequencies: on so many pairs that people labelled, the
+    response of the greater reward was theirs as often as sigmoid(slope * margin) says.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SLOPE_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """SHA-256 of the fit's file."""
+    slope: _builtins.float
+    """For the beta and the normalization of the request."""
+    pairs: _builtins.int
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        slope: _builtins.float = ...,
+        pairs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "pairs", b"pairs", "slope", b"slope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
 
 @_typing.final
 class Provenance(_message.Message):
@@ -215,11 +293,19 @@ class Provenance(_message.Message):
     REFERENCE_DIGEST_FIELD_NUMBER: _builtins.int
     TOKENIZER_DIGEST_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
+    TEMPLATE_DIGEST_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     policy_digest: _builtins.str
     reference_digest: _builtins.str
     tokenizer_digest: _builtins.str
     precision: _builtins.str
     """Precision mode, for example `exact`."""
+    template_digest: _builtins.str
+    """Of the chat template that renders messages."""
+    @_builtins.property
+    def calibration(self) -> Global___Calibration:
+        """The fit behind calibrated probabilities; unset where there is none."""
+
     def __init__(
         self,
         *,
@@ -227,10 +313,12 @@ class Provenance(_message.Message):
         reference_digest: _builtins.str = ...,
         tokenizer_digest: _builtins.str = ...,
         precision: _builtins.str = ...,
+        template_digest: _builtins.str = ...,
+        calibration: Global___Calibration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_digest", b"policy_digest", "precision", b"precision", "reference_digest", b"reference_digest", "tokenizer_digest", b"tokenizer_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "policy_digest", b"policy_digest", "precision", b"precision", "reference_digest", b"reference_digest", "template_digest", b"template_digest", "tokenizer_digest", b"tokenizer_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,19 +331,23 @@ class ExtrapolatedScore(_message.Message):
     LAMBDA_FIELD_NUMBER: _builtins.int
     LOGPROB_FIELD_NUMBER: _builtins.int
     REWARD_FIELD_NUMBER: _builtins.int
+    ERROR_BOUND_FIELD_NUMBER: _builtins.int
     logprob: _builtins.float
     """Sum over tokens of the extrapolated model's log-probability, in nats."""
     reward: _builtins.float
     """Implicit reward with the extrapolated model in the policy's place."""
+    error_bound: _builtins.float
+    """Largest error of `logprob`, in nats, that the precision mode allows."""
     def __init__(
         self,
         *,
         logprob: _builtins.float = ...,
         reward: _builtins.float = ...,
+        error_bound: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lambda", b"lambda", "logprob", b"logprob", "reward", b"reward"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_bound", b"error_bound", "lambda", b"lambda", "logprob", b"logprob", "reward", b"reward"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -273,14 +365,26 @@ class ScoredResponse(_message.Message):
     ERROR_BOUND_FIELD_NUMBER: _builtins.int
     POLICY_TOKEN_LOGPROBS_FIELD_NUMBER: _builtins.int
     REFERENCE_TOKEN_LOGPROBS_FIELD_NUMBER: _builtins.int
+    END_OF_TURN_SCORED_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_CUT_FIELD_NUMBER: _builtins.int
+    TOKENS_CUT_FIELD_NUMBER: _builtins.int
     policy_logprob: _builtins.float
     """Sums over the response's tokens, in nats."""
     reference_logprob: _builtins.float
     reward: _builtins.float
     """beta times the log-ratio, normalised as asked."""
     tokens: _builtins.int
+    """Tokens of the response that were scored, its end of turn among them."""
     error_bound: _builtins.float
     """Largest error of either sum, in nats, that the precision mode allows."""
+    end_of_turn_scored: _builtins.bool
+    """Whether the last scored token ends the turn. A text's always does unless it was cut."""
+    prompt_tokens: _builtins.int
+    """Tokens of the prompt before the response, without those left out."""
+    prompt_tokens_cut: _builtins.int
+    """Tokens left out at the prompt's start, and at the response's end."""
+    tokens_cut: _builtins.int
     @_builtins.property
     def extrapolated(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExtrapolatedScore]: ...
     @_builtins.property
@@ -298,10 +402,14 @@ class ScoredResponse(_message.Message):
         error_bound: _builtins.float = ...,
         policy_token_logprobs: _abc.Iterable[_builtins.float] | None = ...,
         reference_token_logprobs: _abc.Iterable[_builtins.float] | None = ...,
+        end_of_turn_scored: _builtins.bool = ...,
+        prompt_tokens: _builtins.int = ...,
+        prompt_tokens_cut: _builtins.int = ...,
+        tokens_cut: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_bound", b"error_bound", "extrapolated", b"extrapolated", "policy_logprob", b"policy_logprob", "policy_token_logprobs", b"policy_token_logprobs", "reference_logprob", b"reference_logprob", "reference_token_logprobs", b"reference_token_logprobs", "reward", b"reward", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_of_turn_scored", b"end_of_turn_scored", "error_bound", b"error_bound", "extrapolated", b"extrapolated", "policy_logprob", b"policy_logprob", "policy_token_logprobs", b"policy_token_logprobs", "prompt_tokens", b"prompt_tokens", "prompt_tokens_cut", b"prompt_tokens_cut", "reference_logprob", b"reference_logprob", "reference_token_logprobs", b"reference_token_logprobs", "reward", b"reward", "tokens", b"tokens", "tokens_cut", b"tokens_cut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,13 +510,16 @@ class CompareResponse(_message.Message):
     FIRST_FIELD_NUMBER: _builtins.int
     SECOND_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    CALIBRATED_PROBABILITY_FIELD_NUMBER: _builtins.int
     preference: Global___Preference.ValueType
     probability: _builtins.float
-    """Probability that the first response is the better one."""
+    """Probability that the first response is the better one: sigmoid(margin)."""
     margin: _builtins.float
     """Reward of the first less that of the second."""
     tie_band: _builtins.float
     """Margins smaller than this are ties."""
+    calibrated_probability: _builtins.float
+    """How often people would prefer the first one; unset without a calibration."""
     @_builtins.property
     def first(self) -> Global___ScoredResponse: ...
     @_builtins.property
@@ -425,12 +536,15 @@ class CompareResponse(_message.Message):
         first: Global___ScoredResponse | None = ...,
         second: Global___ScoredResponse | None = ...,
         provenance: Global___Provenance | None = ...,
+        calibrated_probability: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "provenance", b"provenance", "second", b"second"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrated_probability", b"_calibrated_probability", "calibrated_probability", b"calibrated_probability", "first", b"first", "provenance", b"provenance", "second", b"second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "margin", b"margin", "preference", b"preference", "probability", b"probability", "provenance", b"provenance", "second", b"second", "tie_band", b"tie_band"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_probability", b"_calibrated_probability", "calibrated_probability", b"calibrated_probability", "first", b"first", "margin", b"margin", "preference", b"preference", "probability", b"probability", "provenance", b"provenance", "second", b"second", "tie_band", b"tie_band"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__calibrated_probability: _TypeAlias = _typing.Literal["calibrated_probability"]  # noqa: Y015
+    _WhichOneofArgType__calibrated_probability: _TypeAlias = _typing.Literal["_calibrated_probability", b"_calibrated_probability"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrated_probability) -> _WhichOneofReturnType__calibrated_probability | None: ...
 
 Global___CompareResponse: _TypeAlias = CompareResponse  # noqa: Y015
 
@@ -470,12 +584,15 @@ class RankedResponse(_message.Message):
     RANK_FIELD_NUMBER: _builtins.int
     BEST_PROBABILITY_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    CALIBRATED_BEST_PROBABILITY_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position in the request, from 0."""
     rank: _builtins.int
     """1 is best; responses within the tie band of the one above share its rank."""
     best_probability: _builtins.float
     """Probability that this one is the best of all (softmax over the rewards)."""
+    calibrated_best_probability: _builtins.float
+    """The same by the calibrated rewards; unset without a calibration."""
     @_builtins.property
     def score(self) -> Global___ScoredResponse: ...
     def __init__(
@@ -485,12 +602,15 @@ class RankedResponse(_message.Message):
         rank: _builtins.int = ...,
         best_probability: _builtins.float = ...,
         score: Global___ScoredResponse | None = ...,
+        calibrated_best_probability: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrated_best_probability", b"_calibrated_best_probability", "calibrated_best_probability", b"calibrated_best_probability", "score", b"score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_probability", b"best_probability", "index", b"index", "rank", b"rank", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_best_probability", b"_calibrated_best_probability", "best_probability", b"best_probability", "calibrated_best_probability", b"calibrated_best_probability", "index", b"index", "rank", b"rank", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__calibrated_best_probability: _TypeAlias = _typing.Literal["calibrated_best_probability"]  # noqa: Y015
+    _WhichOneofArgType__calibrated_best_probability: _TypeAlias = _typing.Literal["_calibrated_best_probability", b"_calibrated_best_probability"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calibrated_best_probability) -> _WhichOneofReturnType__calibrated_best_probability | None: ...
 
 Global___RankedResponse: _TypeAlias = RankedResponse  # noqa: Y015
 

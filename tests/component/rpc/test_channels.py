@@ -5,6 +5,7 @@ import time
 
 import grpc
 
+from names_server import names_server
 from selfie.rpc.channels import connect, is_ready
 from selfie.rpc.server import RunningServer, Service
 from selfie.rpc.settings import ServerSettings
@@ -40,3 +41,17 @@ async def test_a_server_that_was_long_away_is_found_again_within_seconds():
     assert await until_ready(channel) < 4
     await channel.close()
     await again.stop()
+
+
+async def test_a_server_that_comes_back_at_another_address_is_looked_up_again_within_seconds():
+    server = await served()
+    async with names_server() as names:
+        names.address = "127.0.0.2"
+        channel = connect(f"dns://127.0.0.1:{names.port}/generation.test:{server.port}")
+        assert not await is_ready(channel, NAME)
+        names.address = "127.0.0.1"
+        # By its own settings gRPC looks a name up every thirty seconds at most.
+        waited = await until_ready(channel)
+        await channel.close()
+    await server.stop()
+    assert waited < 15

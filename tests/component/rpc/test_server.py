@@ -10,9 +10,12 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
+from structlog.testing import capture_logs
 
 from selfie import errors
 from selfie.rpc.channels import connect, domain_errors, is_ready
+from selfie.rpc.guards import guards
+from selfie.rpc.interceptors import GuardInterceptor
 from selfie.rpc.server import RunningServer, Service
 from selfie.rpc.settings import ServerSettings
 from selfie.v1 import filtering_pb2, filtering_pb2_grpc, training_pb2, training_pb2_grpc
@@ -242,3 +245,36 @@ async def test_a_stream_is_guarded_too(serve):
         async with domain_errors():
             async for _ in stub.WatchTrainingJob(training_pb2.WatchTrainingJobRequest(name=""), timeout=5):
                 pass
+
+
+class Gone:
+    """The context of a call whose caller is gone, as gRPC has it: nothing can be sent any more."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def time_remaining(self) -> float:
+        return 0.01
+
+    def code(self) -> int:
+        return 0
+
+    async def abort_with_status(self, status: object) -> None:
+        raise grpc.aio.InternalError
+
+
+async def test_a_caller_that_is_gone_when_its_time_is_over_is_no_error_of_ours():
+    async def slow(request: object, context: object) -> None:
+        await asyncio.sleep(10)
+
+    guarded = GuardInterceptor(60, guards()).unary("Service/Method", slow)
+    with capture_logs() as logs, pytest.raises(asyncio.CancelledError):
+        await guarded(valid_request(), Gone())
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == []
+
+
+async def test_what_is_no_message_is_the_callers_mistake(serve):
+    _, channel = await serve(toy(echo))
+    call = channel.unary_unary(f"/{NAME}/Filter")(b"\xff\xff\xff", timeout=5)
+    assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "can't be decoded" in await call.details()

@@ -33,7 +33,13 @@ def test_all_hierarchies_of_version_1_are_used(tmp_path: Path) -> None:
 def test_version_2_is_used_where_it_has_the_controllers(tmp_path: Path) -> None:
     mounts = _mounts(tmp_path, ("unified", "cgroup2", "nsdelegate"))
     (tmp_path / "unified/cgroup.controllers").write_text("cpuset cpu io memory pids\n")
-    assert cgroups.hierarchies(mounts) == [tmp_path / "unified"]
+    assert cgroups.hierarchies(mounts, lambda place: True) == [tmp_path / "unified"]
+
+
+def test_version_2_that_hands_no_controllers_on_is_of_no_use(tmp_path: Path) -> None:
+    mounts = _mounts(tmp_path, ("unified", "cgroup2", "nsdelegate"))
+    (tmp_path / "unified/cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    assert cgroups.hierarchies(mounts) == []
 
 
 def test_version_2_without_controllers_is_of_no_use(tmp_path: Path) -> None:

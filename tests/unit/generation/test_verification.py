@@ -8,6 +8,7 @@ import pytest
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import FailedPrecondition
+from selfie.generation.canary import Verdict
 from selfie.generation.engines import EngineIdentity
 from selfie.generation.verification import verify_engine
 from selfie.rpc.operation_context import OperationContext
@@ -68,3 +69,26 @@ async def test_a_step_already_proven_for_other_weights_is_not_taken_for_proof(st
     await verify_engine(context_of(store), NamedEngine(POLICY), POLICY)
     with pytest.raises(FailedPrecondition, match="already proves"):
         await verify_engine(context_of(store), NamedEngine(OTHER), OTHER)
+
+
+async def test_the_canarys_word_is_part_of_the_proof(store):
+    async def sings(engine):
+        return Verdict("inconclusive", 0.01, 0.011, 0.02)
+
+    _, _, proof = await verify_engine(context_of(store), NamedEngine(POLICY), POLICY, sings)
+    assert proof.parameters["canary"] == {
+        "outcome": "inconclusive",
+        "present": 0.01,
+        "previous": 0.011,
+        "noise": 0.02,
+    }
+
+
+async def test_an_engine_that_its_canary_refutes_proves_nothing(store):
+    async def falls_silent(engine):
+        return Verdict("refuted", 0.5, 0.01, 0.02)
+
+    with pytest.raises(FailedPrecondition) as caught:
+        await verify_engine(context_of(store), NamedEngine(POLICY), POLICY, falls_silent)
+    assert caught.value.reason == "CanaryRefuted"
+    assert read_manifest(store, STEP) is None

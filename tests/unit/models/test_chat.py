@@ -38,6 +38,51 @@ def with_template(tiny_checkpoint: Path, tmp_path: Path):
     return make
 
 
+def with_bos(directory: Path) -> ChatTokenizer:
+    """The tokenizer, as one that puts a beginning-of-sequence token before every text."""
+    from tokenizers import Tokenizer, processors
+
+    path = directory / "tokenizer.json"
+    backend = Tokenizer.from_file(str(path))
+    backend.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    backend.save(str(path))
+    return ChatTokenizer(directory)
+
+
+def test_the_text_for_an_engine_is_the_rendered_chat(tokenizer: ChatTokenizer):
+    assert tokenizer.engine_text(tokenizer.prompt_ids(QUESTION).ids) == tokenizer.prompt_text(QUESTION)
+
+
+def test_the_text_for_an_engine_never_doubles_the_token_that_it_begins_with(with_template):
+    template = (
+        "<|endoftext|>{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+    )
+    tokenizer = with_bos(with_template(template))
+    ids = tokenizer.prompt_ids(QUESTION).ids
+    assert ids[0] == 0
+    assert ids[1] != 0
+    text = tokenizer.engine_text(ids)
+    assert text == tokenizer.prompt_text(QUESTION).removeprefix("<|endoftext|>")
+
+
+def test_ids_that_an_engine_would_put_another_token_before_are_no_text(with_template):
+    template = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}<|im_start|>"
+    tokenizer = with_bos(with_template(template))
+    assert tokenizer.engine_text(tokenizer.prompt_ids(QUESTION).ids) is None
+
+
+def test_a_prompt_that_was_cut_inside_a_character_is_no_text(tokenizer: ChatTokenizer):
+    sea = tokenizer.prompt_ids([{"role": "user", "content": "\u6d77"}]).ids
+    start = next(
+        start for start in range(len(sea)) if tokenizer.decode_prompt(sea[start:]).startswith("\ufffd")
+    )
+    assert tokenizer.engine_text(sea) is not None
+    assert tokenizer.engine_text(sea[start:]) is None
+
+
 def test_a_prompt_ends_where_the_answer_begins(tokenizer: ChatTokenizer):
     prompt = tokenizer.prompt_ids(QUESTION)
     rendered = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"

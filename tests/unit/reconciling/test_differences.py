@@ -119,6 +119,28 @@ def test_weights_that_were_changed_by_hand_are_set_right(kind, wanted, part):
     assert isinstance(change_of(kind, wanted, found, OWNER), Replace)
 
 
+def test_pods_at_work_keep_their_settings_until_the_next_ones():
+    found = there(deployment(mark="m0"))
+    assert change_of(DEPLOYMENT, deployment(mark="m1"), found, OWNER, spare_pods=True) is None
+    assert isinstance(change_of(DEPLOYMENT, deployment(mark="m1"), found, OWNER), Replace)
+
+
+def test_pods_at_work_may_become_more_or_fewer():
+    found, wanted = there(deployment(mark="m0")), deployment(mark="m1")
+    wanted["spec"]["replicas"] = 3
+    change = change_of(DEPLOYMENT, wanted, found, OWNER, spare_pods=True)
+    assert isinstance(change, Replace)
+    assert change.wanted["spec"] == {**found["spec"], "replicas": 3}
+    assert change.wanted["metadata"] == found["metadata"]
+
+
+def test_pods_with_other_weights_are_not_spared():
+    found = there(deployment("w0", "m0"))
+    change = change_of(DEPLOYMENT, deployment("w1", "m1"), found, OWNER, spare_pods=True)
+    assert isinstance(change, Replace)
+    assert change.wanted["spec"]["template"] == deployment("w1")["spec"]["template"]
+
+
 def test_what_cannot_be_changed_is_made_anew():
     other = there(deployment())
     other["spec"]["selector"] = {"matchLabels": {"of": "an older release"}}

@@ -139,6 +139,22 @@ async def test_a_run_that_begins_after_the_upgrade_is_of_the_new_release(release
     assert all(path.startswith("s3://new/root") for path in release.files)
 
 
+async def test_an_upgrade_or_a_changed_size_leaves_pods_at_work_alone(release, run_object):
+    key = release.apply(run_object())
+
+    def working():
+        live = release.services.live(uid_of(release.run(key)))
+        return release.status_of(key).step == "rounds/01/generate" and bool(live)
+
+    await release.drive(key, until=working)
+    made = release.pods_made
+    await upgraded(release, key)
+    release.api.edit(SELFIE_RUN, key.name, key.namespace, resources={"engine": {"cpu": "9"}})
+    release.told.catch_up()
+    await release.drive(key, until=lambda: release.status_of(key).step != "rounds/01/generate")
+    assert release.pods_made == made
+
+
 async def test_accounts_volumes_and_variables_are_always_the_releases_own(release, run_object):
     # Whoever may make ConfigMaps could otherwise choose them.
     key = release.apply(run_object())
@@ -210,3 +226,20 @@ async def test_a_method_that_was_changed_past_the_api_server_has_no_effect(run_o
     await release.drive(key)
     seeds = {work.call.run.spec.random_seed for work in release.services.works.values()}
     assert seeds == {42}
+
+
+async def test_a_run_whose_config_map_is_deleted_by_hand_gets_another_and_can_be_cancelled(
+    release, run_object
+):
+    key = release.apply(run_object())
+    await release.drive(key, until=lambda: release.status_of(key).step == "rounds/01/generate")
+    [found] = release.api.of(CONFIG_MAP)
+    release.api.remove((CONFIG_MAP, NAMESPACE, found["metadata"]["name"]))
+    release.start_operator()
+    await release.look(key)
+    assert release.api.of(CONFIG_MAP)
+    release.api.remove((CONFIG_MAP, NAMESPACE, found["metadata"]["name"]))
+    release.api.edit(SELFIE_RUN, key.name, key.namespace, cancel=True)
+    release.start_operator()
+    await release.drive(key)
+    assert derived_reason(release.status_of(key)) == "Cancelled"

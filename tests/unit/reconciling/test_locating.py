@@ -76,11 +76,13 @@ def test_every_source_is_looked_at_and_all_are_told_at_once(run_object):
         evaluation={"prompts": {"dataset": "../e"}},
         resumeFrom="s3://elsewhere/run",
         artifacts={"uri": "file:///tmp", "secretRef": {"name": "mine"}},
+        generation={"engine": "tgi"},
     )
     assert sorted(fields_refused(run)) == [
         "spec.artifacts.secretRef",
         "spec.artifacts.uri",
         "spec.evaluation.prompts.dataset",
+        "spec.generation.engine",
         "spec.model.uri",
         "spec.referenceModel.uri",
         "spec.resumeFrom",

@@ -90,7 +90,7 @@ async def test_two_operators_that_both_act_do_nothing_twice(run_object, undistur
             if chance.random() < 0.6:
                 told.catch_up()
             await reconcile(key)
-        release.tick()
+        await release.tick()
     assert as_if_nothing_was(release, key, undisturbed)
     assert max(release.services.begun.values()) == 1
 
@@ -110,7 +110,7 @@ async def test_answers_that_get_lost_are_found_again(run_object, undisturbed, se
             break
         with suppress(errors.Unavailable):
             await release.look(key)
-        release.tick()
+        await release.tick()
     assert as_if_nothing_was(release, key, undisturbed)
 
 
@@ -142,6 +142,17 @@ async def test_a_run_that_was_replaced_by_another_of_its_name_is_not_taken_for_i
     assert release.services.begun == begun
     assert uid_of(release.run(key)) != old
     assert "status" not in release.run(key)
+
+
+async def test_a_run_that_is_mended_while_it_is_called_wrong_is_just_looked_at_again(run_object):
+    release = SimulatedRelease()
+    key = release.apply(run_object(retries=-1))
+    release.api.edit(SELFIE_RUN, key.name, key.namespace, retries=1)
+    assert await release.look(key) == 0.5  # the watch has not told of it
+    assert "status" not in release.run(key)
+    release.told.catch_up()
+    await release.drive(key)
+    assert release.status_of(key).is_terminal
 
 
 async def test_a_run_whose_watch_is_dead_is_asked_about_less_and_less(run_object):

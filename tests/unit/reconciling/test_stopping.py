@@ -84,7 +84,7 @@ async def test_a_run_that_is_suspended_before_it_began_touches_nothing_until_it_
     assert derived_reason(status) == "Suspended"
     assert status.observed_generation == 1
     assert release.files == {}
-    release.tick(1000)
+    await release.tick(1000)
     edit(release, key, suspend=False)
     await release.drive(key)
     assert derived_reason(release.status_of(key)) == "Completed"
@@ -93,12 +93,12 @@ async def test_a_run_that_is_suspended_before_it_began_touches_nothing_until_it_
 async def test_suspended_time_does_not_count_for_deadlines(release, run_object):
     key = release.apply(run_object(deadlines={"runSeconds": 600}, suspend=True))
     await release.look(key)
-    release.tick(10_000)
+    await release.tick(10_000)
     edit(release, key, suspend=False)
     await reach(release, key, "generate")
     edit(release, key, suspend=True)
     await release.drive(key, until=lambda: release.is_released(key))
-    release.tick(10_000)
+    await release.tick(10_000)
     edit(release, key, suspend=False)
     await release.drive(key)
     assert derived_reason(release.status_of(key)) == "Completed"
@@ -119,7 +119,7 @@ async def test_a_deleted_run_is_not_touched_and_its_children_go_with_it(release,
     for _ in range(3):
         writes = release.api.calls.copy()
         assert await release.look(key) is None or release.told.run(key) is not None
-        release.tick()
+        await release.tick()
     assert await release.look(key) is None
     assert release.api.calls == writes
     assert left(release) == []
@@ -145,7 +145,7 @@ async def test_an_ended_run_goes_when_its_time_is_over_and_its_artifacts_stay(re
     wait = await release.look(key)
     assert wait is not None
     assert 200 < wait <= 300
-    release.tick(wait)
+    await release.tick(wait)
     await release.look(key)
     assert release.api.of(SELFIE_RUN) == []
     [path] = [path for path in release.files if path.endswith("/status.json")]
@@ -158,7 +158,7 @@ async def test_an_ended_run_without_such_a_time_stays_and_is_left_alone(release,
     await release.drive(key)
     await release.look(key)
     calls = release.api.calls.copy()
-    release.tick(10 * 3600)
+    await release.tick(10 * 3600)
     assert await release.look(key) is None
     assert release.api.calls == calls
 
@@ -217,7 +217,7 @@ async def test_runs_take_turns_and_never_more_than_the_limit_are_active(run_obje
             await release.look(key)
         live = {uid for (uid, _, _), work in release.services.works.items() if work.state == "running"}
         most = max(most, len(live))
-        release.tick()
+        await release.tick()
         if all(release.is_at_rest(key) for key in keys):
             break
     assert most == 2

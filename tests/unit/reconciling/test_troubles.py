@@ -35,11 +35,11 @@ async def looks(release, key, times=6):
     """Looks without that anything changes; returns the writes to the API server that it made."""
     for _ in range(2):
         await look_or_fail(release, key)
-        release.tick()
+        await release.tick()
     before = sum(release.api.calls.values()) - _reads(release)
     for _ in range(times):
         await look_or_fail(release, key)
-        release.tick()
+        await release.tick()
     return sum(release.api.calls.values()) - _reads(release) - before
 
 
@@ -166,7 +166,7 @@ async def test_pods_that_no_node_can_take_stop_the_clock(release, run_object):
     assert reason(release, key) == "WaitingForCapacity"
     assert "0/1 nodes" in derived_message(release.status_of(key))
     assert await looks(release, key) == 0
-    release.tick(10_000)
+    await release.tick(10_000)
     release.unschedulable = False
     await goes_on(release, key)
 
@@ -264,7 +264,7 @@ async def test_a_service_that_goes_away_and_comes_back_costs_nothing_but_time(re
     release.services.down = {service}
     for _ in range(40):
         await release.look(key)
-        release.tick()
+        await release.tick()
     assert not release.status_of(key).is_terminal
     release.services.down = set()
     await goes_on(release, key)
@@ -306,6 +306,27 @@ async def test_an_unreachable_store_stalls_the_run_and_lets_alone_what_runs(rele
     assert len(release.api.of(DEPLOYMENT)) == 1
     release.hooks.read = lambda path: None
     await goes_on(release, key)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("cancel", "Cancelled"), ("suspend", "Suspended")])
+async def test_a_run_can_be_stopped_while_its_store_is_away(release, run_object, asked, expected):
+    key = release.apply(run_object())
+    await release.drive(key, until=lambda: release.status_of(key).step == "rounds/01/train")
+    await release.look(key)
+    for work in release.services.works.values():
+        work.total = 10_000
+
+    def fail(path):
+        raise OSError("no route to host")
+
+    release.hooks.read = fail
+    release.hooks.before = lambda what: fail(what) if what.startswith("store") else None
+    edit(release, key, **{asked: True})
+    for _ in range(20):
+        await look_or_fail(release, key)
+        await release.tick()
+    assert reason(release, key) == expected
+    assert release.is_released(key)
 
 
 async def test_a_damaged_manifest_stalls_the_run_with_its_place(release, run_object):

@@ -31,6 +31,10 @@ def test_the_best_round_is_the_most_accurate_one_and_the_earlier_of_equals(make_
     assert (best.round, best.step, best.accuracy) == (1, "rounds/01/publish", 0.7)
 
 
+def test_the_best_accuracy_has_as_many_digits_as_a_column_of_kubectl_shows(make_world):
+    assert make_world(measures=measured(24 / 37, 0.5, 0.5, 0.5)).run().status.best.accuracy == 0.6486
+
+
 def test_the_accuracy_that_chooses_is_not_the_one_that_is_reported(make_world):
     measures = {
         f"rounds/{number:02d}/evaluate-heldout": {"accuracy": shown, "accuracy_gate": chosen}

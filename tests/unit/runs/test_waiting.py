@@ -2,6 +2,7 @@
 
 import pytest
 
+from selfie.runs import reasons
 from selfie.runs.observed import ServiceObserved
 from selfie.runs.operation_fields import Deadlines
 from selfie.runs.status import derived_message, derived_reason
@@ -15,7 +16,7 @@ def condition(world, kind):
 
 @pytest.mark.parametrize(
     ("reason", "stalled"),
-    [("Queued", "False"), ("WaitingForCapacity", "True"), ("ImageCannotBePulled", "True")],
+    [("Queued", "False"), *((reason, "True") for reason in sorted(reasons.STALLING))],
 )
 def test_work_that_has_not_begun_says_why_and_goes_on_by_itself(make_world, reason, stalled):
     world = make_world(pending={TRAIN: reason}).run(until=lambda w: (TRAIN, 1) in w.started)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from selfie.errors import InvalidInput
 from selfie.models.chat import ChatTokenizer
-from selfie.scoring.core import Options, Prompt, Response, Scorer
+from selfie.scoring.calibrations import Calibration
+from selfie.scoring.core import Scorer
 from selfie.scoring.precision import error_bound
+from selfie.scoring.questions import Options, Prompt, Response, Truncation
 from selfie.scoring.rewards import RewardRule
 
 PROMPT = Prompt(ids=(1, 2, 3))
@@ -42,6 +44,7 @@ def test_a_response_is_scored_by_its_sums(scorer: Scorer):
     assert [e.lam for e in found.extrapolated] == [0.0, 0.5]
     assert found.extrapolated[0].logprob == pytest.approx(-0.3)
     assert found.extrapolated[1].logprob == pytest.approx(1.5 * -0.3 - 0.5 * -0.6 - 0.001)
+    assert [e.error_bound for e in found.extrapolated] == [error_bound(2), error_bound(2, lam=0.5)]
     assert found.extrapolated[1].reward == pytest.approx(0.5 * (-0.15 - 0.001 + 0.6))
     np.testing.assert_allclose(found.policy_tokens, [-0.1, -0.2])
     np.testing.assert_allclose(found.reference_tokens, [-0.2, -0.4])
@@ -77,6 +80,8 @@ def test_a_text_is_scored_with_its_end_of_turn_and_a_chat_with_the_policys_templ
         (Prompt(ids=(1000,)), Response(ids=(1,)), "responses[0]"),
         (PROMPT, Response(ids=(1,) * 38), "responses[1]"),
         (Prompt(messages=(("user", "say <|im_end|>"),)), Response(ids=(1,)), "prompt.messages[0].content"),
+        (Prompt(text="say <|im_end|>"), Response(ids=(1,)), "prompt.text"),
+        (Prompt(text="a", ids=(1,)), Response(ids=(1,)), "prompt"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_by_its_field(scorer: Scorer, engine, prompt, response, field):
@@ -89,6 +94,83 @@ def test_what_cannot_be_scored_is_refused_by_its_field(scorer: Scorer, engine, p
 def test_a_row_that_just_fits_is_scored_whole(scorer: Scorer):
     (found,) = scorer.score(PROMPT, [Response(ids=(1,) * 37)], Options())
     assert found.tokens == 37
+
+
+def cut(scorer: Scorer, prompt: int, *lengths: int, truncation: Truncation):
+    """Scores of responses so long to a prompt so long, whose ids count from 0."""
+    asked = [Response(ids=tuple(range(length))) for length in lengths]
+    return scorer.score(Prompt(ids=tuple(range(prompt))), asked, Options(truncation=truncation))
+
+
+def test_a_prompt_is_cut_at_its_start_and_alike_for_every_response(scorer: Scorer, engine):
+    found = cut(scorer, 30, 5, 15, truncation="prompt_start")
+    assert [row.prompt_ids for row in engine.calls[0]] == [tuple(range(5, 30))] * 2
+    assert [(one.prompt_tokens, one.prompt_cut, one.cut) for one in found] == [(25, 5, 0)] * 2
+    assert [one.tokens for one in found] == [5, 15]
+
+
+def test_a_response_is_cut_at_its_end_and_no_other_is(scorer: Scorer, engine):
+    found = cut(scorer, 30, 5, 15, truncation="response_end")
+    assert engine.calls[0][1].response_ids == tuple(range(10))
+    assert [(one.tokens, one.prompt_cut, one.cut) for one in found] == [(5, 0, 0), (10, 0, 5)]
+
+
+@pytest.mark.parametrize("truncation", ["prompt_start", "response_end"])
+def test_what_fits_is_cut_by_no_policy(scorer: Scorer, truncation: Truncation):
+    (found,) = cut(scorer, 20, 20, truncation=truncation)
+    assert (found.prompt_tokens, found.tokens, found.prompt_cut, found.cut) == (20, 20, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("truncation", "prompt", "field"), [("prompt_start", 1, "responses[1]"), ("response_end", 40, "prompt")]
+)
+def test_what_leaves_no_room_for_the_other_part_is_refused(
+    scorer: Scorer, truncation, prompt: int, field: str
+):
+    with pytest.raises(InvalidInput) as caught:
+        cut(scorer, prompt, 1, 40, truncation=truncation)
+    assert caught.value.field == field
+
+
+def test_whether_the_end_of_turn_was_scored_is_said(scorer: Scorer, tokenizer: ChatTokenizer):
+    text = tokenizer.response_ids("Yes")
+    asked = [Response(text="Yes"), Response(ids=text), Response(ids=text[:-1])]
+    assert [one.ended for one in scorer.score(PROMPT, asked, Options())] == [True, True, False]
+    long = Response(ids=(*range(40), tokenizer.end_of_turn_id))
+    (found,) = scorer.score(PROMPT, [long], Options(truncation="response_end"))
+    assert not found.ended
+
+
+def test_a_text_is_the_one_message_of_a_user(scorer: Scorer, engine):
+    scorer.score(Prompt(text="Hi"), [Response(ids=(1,))], Options())
+    scorer.score(Prompt(messages=(("user", "Hi"),)), [Response(ids=(1,))], Options())
+    assert engine.calls[0] == engine.calls[1]
+
+
+def test_a_callers_tie_margin_widens_the_band_and_never_narrows_it(scorer: Scorer):
+    pair = [Response(ids=(5,)), Response(ids=(6,))]
+    compared = scorer.compare(PROMPT, *pair, Options())
+    wide = scorer.compare(PROMPT, *pair, Options(tie_margin=1.0))
+    narrow = scorer.compare(PROMPT, *pair, Options(tie_margin=1e-12))
+    assert (wide.tie, wide.tie_band, wide.margin) == (True, 1.0, compared.margin)
+    assert (narrow.tie, narrow.tie_band) == (False, compared.tie_band)
+    assert [one.rank for one in scorer.rank(PROMPT, pair, Options(tie_margin=1.0)).responses] == [1, 1]
+
+
+def test_a_calibration_stands_beside_the_raw_probability(engine, tokenizer: ChatTokenizer):
+    fit = Calibration(id="f", pairs=9, slopes={"sum": 1.0, "mean": 2.0})
+    calibrated = Scorer(engine, tokenizer, fit)
+    pair = [Response(ids=(5, 5)), Response(ids=(60, 60))]
+    raw = Scorer(engine, tokenizer).compare(PROMPT, *pair, Options())
+    found = calibrated.compare(PROMPT, *pair, Options())
+    assert raw.calibrated is None
+    assert found.probability == raw.probability
+    # A slope of 1 for the bare log-ratio is that of beta 1.
+    assert found.calibrated == pytest.approx(
+        calibrated.compare(PROMPT, *pair, Options(RewardRule(beta=1.0))).probability
+    )
+    ranked = calibrated.rank(PROMPT, pair, Options()).responses
+    assert ranked[0].calibrated == pytest.approx(max(found.calibrated, 1 - found.calibrated))
 
 
 @per_example

@@ -73,7 +73,7 @@ def tokenizer(tiny_checkpoint: Path) -> ChatTokenizer:
 
 @pytest.fixture
 def worker():
-    made = Worker(capacity=4)
+    made = Worker()
     yield made
     made.close()
 

@@ -33,9 +33,6 @@ from selfie.training.job import Job, find, published, record_page, require_same,
 from selfie.training.outcomes import Failure, Progress, read_failure, read_progress, told
 from selfie.training.records import JobRecord, Refusal
 
-JOB_REFUSED = "JobRefused"
-"""The API server does not let us make the Job; it is tried again."""
-
 
 class ClusterJobs:
     """Jobs of a cluster's runs; see `selfie.training.job.Jobs`."""
@@ -105,11 +102,9 @@ class ClusterJobs:
     async def let_go(self, found: Object, name: str) -> bool:
         """Deletes a Job that has ended, if the store says how it did; False if that is not known yet."""
         job = await self.get(name)
-        return (
-            job.ended
-            and not (job.state == "succeeded" and job.published is None)
-            and (await self._delete(found))
-        )
+        if not job.ended or (job.state == "succeeded" and job.published is None):
+            return False
+        return await self._delete(found)
 
     def _recorded(self, store: Store, asked: Asked, granted: Granted) -> JobRecord:
         """The attempt's record, made if there is none."""
@@ -149,10 +144,7 @@ class ClusterJobs:
                 await self._create(SERVICE, objects.rendezvous_of(granted.wanted.owner), uid)
             found = await self._create(JOB, granted.job, uid)
         except (PermissionDenied, InvalidInput) as error:
-            quota = "exceeded quota" in str(error)
-            refusal = Refusal(
-                reason=reasons.WAITING_FOR_CAPACITY if quota else JOB_REFUSED, message=str(error)
-            )
+            refusal = Refusal(reason=reasons.POD_REFUSED, message=str(error))
             return record.changed(refusal=refusal, changed_at=self._now())
         objects.require_told(found, granted.wanted)
         return record.changed(state="running", changed_at=self._now())
@@ -171,12 +163,11 @@ class ClusterJobs:
         return await self._api.delete(JOB, name_of(found), uid=uid_of(found), namespace=namespace_of(found))
 
     async def _job(self, record: JobRecord) -> Object | None:
-        namespace, run, _ = run_at(record.attempt.run_uri)
         attempt, step = record.attempt, step_at(record.attempt.step)
         if step is None:
             return None
-        name = job_name(run, attempt.run_uid, step, attempt.number)
-        found = await self._api.get(JOB, name, namespace=namespace)
+        name = job_name(run_at(attempt.run_uri)[1], attempt.run_uid, step, attempt.number)
+        found = await self._api.get(JOB, name, namespace=self._grants.namespace_of(attempt))
         return None if found is None else objects.require_own(found, attempt.run_uid)
 
     async def _look(self, store: Store, record: JobRecord) -> Job:
@@ -188,7 +179,7 @@ class ClusterJobs:
             record = record.changed(state="running", changed_at=self._now())
             await asyncio.to_thread(records.write_record, store, record)
         labels = objects.pod_labels(attempt.run_uid, attempt.step, attempt.number)
-        pods = await self._api.list(POD, namespace=run_at(attempt.run_uri)[0], labels=labels)
+        pods = await self._api.list(POD, namespace=self._grants.namespace_of(attempt), labels=labels)
         left = await asyncio.to_thread(_left, store, attempt)
         standing = standing_of(
             Seen(
@@ -223,7 +214,7 @@ class ClusterJobs:
             log = await ends.last_words(
                 self._api,
                 pod=last_ended_pod(pods),
-                namespace=run_at(record.attempt.run_uri)[0],
+                namespace=self._grants.namespace_of(record.attempt),
                 container=objects.PROGRAM_CONTAINER,
             )
             await asyncio.to_thread(ends.keep, store, path, standing.failure, log)

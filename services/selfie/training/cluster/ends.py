@@ -5,7 +5,7 @@ Job has nothing more to say.
 """
 
 from selfie.artifacts.store import Store
-from selfie.errors import FailedPrecondition, InvalidInput, NotFound, SelfieError, Unavailable
+from selfie.errors import SelfieError
 from selfie.kube.api import Api
 from selfie.training.job import LOG_LINES
 from selfie.training.logs import LOG_BYTES, LOG_FILE
@@ -15,12 +15,12 @@ _KEPT_LINES = 2000
 
 
 async def last_words(api: Api, *, pod: str | None, namespace: str, container: str) -> str:
-    """The end of a pod's log as Kubernetes has it; empty if it has none any more."""
+    """The end of a pod's log as Kubernetes has it; empty if it can't be had any more."""
     if pod is None:
         return ""
     try:
         return await api.log(pod, namespace=namespace, container=container, lines=_KEPT_LINES)
-    except (NotFound, InvalidInput, FailedPrecondition, Unavailable):
+    except SelfieError:
         return ""
 
 

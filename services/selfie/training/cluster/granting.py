@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from selfie.artifacts.digests import digest_bytes
+from selfie.artifacts.programs import Attempt
 from selfie.artifacts.published import PublishedSteps
 from selfie.artifacts.store import Store
 from selfie.errors import OutOfDate
@@ -48,6 +49,10 @@ class Grants:
         self._pods = pods
         self._published: OrderedDict[str, PublishedSteps] = OrderedDict()
         """Of runs that were asked about lately: a manifest that is published never changes."""
+
+    def namespace_of(self, attempt: Attempt) -> str:
+        """The run's namespace; `PermissionDenied` if it is not served, as `require_place` has it."""
+        return require_place(attempt, self._namespace)[0]
 
     async def of(self, asked: Asked, store: Store) -> Granted:
         """The job, if the run calls for it; `PermissionDenied`, `NotFound` or `OutOfDate` if not."""

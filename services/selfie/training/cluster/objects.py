@@ -40,6 +40,10 @@ RESTARTS_PER_NODE: Final = 6
 """Crashes of a pod that are borne within one attempt; disruptions do not count."""
 
 
+# Accelerators of one node exchange gradients through it; a container has 64 MiB of it otherwise.
+_SHARED_MEMORY = ({"name": "shared-memory", "emptyDir": {"medium": "Memory"}},)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a Job is for: one attempt at a step of the run ``owner``, as it is carried out now."""
@@ -174,6 +178,7 @@ def _pod(wanted: Wanted, settings: ContainerSettings) -> Object:
         name=PROGRAM_CONTAINER,
         module="selfie.training.pod",
         arguments=_arguments(wanted),
+        volume_mounts=[{"name": "shared-memory", "mountPath": "/dev/shm"}] if wanted.ranks > 1 else (),  # noqa: S108
         env=[
             *({"name": name, "value": value} for name, value in environment(wanted.program).items()),
             {"name": POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
@@ -184,7 +189,11 @@ def _pod(wanted: Wanted, settings: ContainerSettings) -> Object:
     # Whatever the chart says: a program has no business with the API server.
     tokenless = settings.model_copy(update={"automount_token": False})
     pod = pod_spec(
-        tokenless, container, overrides=_overrides(wanted.run.spec, wanted.program), restart_policy="Never"
+        tokenless,
+        container,
+        overrides=_overrides(wanted.run.spec, wanted.program),
+        volumes=_SHARED_MEMORY if wanted.ranks > 1 else (),
+        restart_policy="Never",
     )
     if wanted.nodes > 1:
         # With the Service of this name, pod 0 is known as JOB-0.SUBDOMAIN wherever it runs.

@@ -149,7 +149,7 @@ def _under_way(job: Object, seen: Seen) -> Standing:
     pods = live(seen.pods)
     for reason, of_pods in (
         (reasons.IMAGE_CANNOT_BE_PULLED, _waiting_in(_CANNOT_PULL)),
-        ("ContainerCannotStart", _waiting_in(_CANNOT_START)),
+        (reasons.POD_CANNOT_START, _waiting_in(_CANNOT_START)),
         (reasons.WAITING_FOR_CAPACITY, _unschedulable),
     ):
         why = next((message for pod in pods if (message := of_pods(pod))), None)
@@ -168,7 +168,7 @@ def _podless(job: Object, seen: Seen) -> Standing:
         return Standing("running")
     return Standing(
         "pending",
-        reasons.WAITING_FOR_CAPACITY,
+        reasons.POD_REFUSED,
         f"no pod can be made for the Job {name_of(job)}; its events say why: "
         "a quota, the namespace's Pod Security, or a service account that is not there",
     )

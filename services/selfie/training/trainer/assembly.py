@@ -17,6 +17,8 @@ from selfie.training.trainer.dataset import PairCollator
 from selfie.training.trainer.noise_aware import NoiseAwareDPOTrainer, NoiseAwareness
 from selfie.training.trainer.parameters import TrainingParameters
 
+_DDP_TIMEOUT_S = 7200
+
 
 def total_steps(parameters: TrainingParameters, pairs: int) -> int:
     """Optimizer steps of the whole training; an epoch's last one may have fewer pairs."""
@@ -65,7 +67,8 @@ def configuration(parameters: TrainingParameters, directory: Path, *, pairs: int
     on_gpu = torch.cuda.is_available()
     # Worth its pass over the data only when pairs are seen again, and possible only for sums.
     seen_again = total_steps(parameters, pairs) > math.ceil(pairs / parameters.batch)
-    precompute = seen_again and noise_awareness(parameters, pairs).lam == 0
+    # What one rank has computed lies in a file of its own node, where no other one finds it.
+    precompute = seen_again and noise_awareness(parameters, pairs).lam == 0 and ranks == 1
     return DPOConfig(
         output_dir=str(directory),
         beta=parameters.beta,
@@ -79,6 +82,9 @@ def configuration(parameters: TrainingParameters, directory: Path, *, pairs: int
         precompute_ref_log_probs=precompute,
         max_length=None,
         bf16=parameters.precision == "bfloat16",
+        ddp_backend="gloo" if ranks > 1 and not on_gpu else None,
+        # Long enough for the first rank to store a large policy; a rank that is gone is noticed at once.
+        ddp_timeout=_DDP_TIMEOUT_S,
         use_cpu=not on_gpu,
         # Memory is what checkpointing saves and a third of the time what it costs.
         activation_checkpointing=on_gpu,

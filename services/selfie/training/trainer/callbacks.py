@@ -6,11 +6,14 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from selfie.training.trainer.peers import agreed
+
 
 class Pace(TrainerCallback):  # type: ignore[misc]
     """Reports (steps done, steps in all), and asks for a checkpoint every ``checkpoint_seconds``.
 
     ``stopping`` is asked after each step; once it says so, the training ends with a checkpoint.
+    Of several ranks one that wants either is enough, because all must do it (`agree`).
     """
 
     def __init__(
@@ -19,11 +22,13 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         *,
         checkpoint_seconds: float,
         stopping: Callable[[], bool] = lambda: False,
+        agree: Callable[[bool, bool], tuple[bool, ...]] = agreed,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._report = report
         self._checkpoint_seconds = checkpoint_seconds
         self._stopping = stopping
+        self._agree = agree
         self._clock = clock
         self._saved = clock()
 
@@ -34,8 +39,9 @@ class Pace(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
         # The last step needs neither a checkpoint nor a stop: what follows is the result itself.
         if state.global_step < state.max_steps:
-            stop = self._stopping()
-            control.should_save = stop or self._clock() - self._saved >= self._checkpoint_seconds
+            due = self._clock() - self._saved >= self._checkpoint_seconds
+            stop, due = self._agree(self._stopping(), due)
+            control.should_save = stop or due
             control.should_training_stop = stop
         return control
 

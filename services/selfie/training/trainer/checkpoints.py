@@ -22,13 +22,18 @@ def work_directory(store: Store, parameters: TrainingParameters) -> Path:
     another one, so that no training goes on from what another one has left.
     """
     attempt = parameters.attempt
-    method = json.dumps(parameters.method(), sort_keys=True)
-    name = "work-" + hashlib.sha256(method.encode()).hexdigest()[:12]
+    name = work_name(parameters)
     local = store.local_path(f"{attempt.step}/a{attempt.number}/{name}")
     elsewhere = parameters.cache_dir / "work" / attempt.run_uid / attempt.step / f"a{attempt.number}" / name
     directory = local or elsewhere
     directory.mkdir(parents=True, exist_ok=True)
     return directory
+
+
+def work_name(parameters: TrainingParameters) -> str:
+    """A name for the work under these parameters, and under no others."""
+    method = json.dumps(parameters.method(), sort_keys=True)
+    return "work-" + hashlib.sha256(method.encode()).hexdigest()[:12]
 
 
 def newest_checkpoint(directory: Path) -> Path | None:

@@ -19,7 +19,6 @@ from torch import Tensor
 from transformers import PrinterCallback
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from selfie.errors import FailedPrecondition
 from selfie.method.extrapolation import extrapolated_margin
 from selfie.method.noise import OnlineThreshold, ParityThreshold
 from selfie.runs.method_fields import RefinementName
@@ -28,8 +27,10 @@ from selfie.training.trainer.dataset import COLUMNS, lengths
 from selfie.training.trainer.limits import refuse_unsupported
 from selfie.training.trainer.log_partition import Head, log_partition
 from selfie.training.trainer.order import PairOrder
+from selfie.training.trainer.peers import is_main, meet
 from selfie.training.trainer.recording import Recording, causal_model, recorded
 from selfie.training.trainer.response_head import use_response_head
+from selfie.training.trainer.shares import Share, finite, weighted
 from selfie.training.trainer.steps import Measured, StepRecord
 
 STATE_FILE = "selfie.json"
@@ -75,7 +76,7 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
         self._parts: list[Tensor] = []
         self._measured: Measured | None = None
         self._tokens_before = 0
-        self._step_batches = self._step_pairs = 1
+        self._step_batches = 1
 
     # What TRL would do to the data: tokenise it again, drop our columns, draw its own order.
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -96,7 +97,7 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
 
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> Any:
         samples, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._step_batches, self._step_pairs = len(samples), sum(len(batch["row"]) for batch in samples)
+        self._step_batches = len(samples)
         return samples, items
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
@@ -117,10 +118,11 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
         noisy, doubt = self._doubt(extrapolated, inputs)
         if bool(noisy.any()):
             loss = loss + (doubt.to(margins.dtype) * margins).mean()
+        loss = weighted(loss, margins, doubt, self._share())
         columns = (inputs["row"].double(), margins.detach().double(), extrapolated, noisy.double())
         self._parts.append(torch.stack(columns, dim=1))
         self._end_micro_batch(extrapolated)
-        return self._weighted(loss, pairs=len(margins))
+        return loss
 
     def _margins(self, policy: Recording, reference: Recording, inputs: dict[str, Any]) -> Tensor:
         """Training margins, beta-scaled, [pairs], with gradient."""
@@ -162,18 +164,19 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
             return doubt > 0, doubt
         noisy = torch.zeros_like(extrapolated, dtype=torch.bool)
         if self.noise.refinement == "online" and self.noise.threshold is not None:
-            decided = self.noise.threshold.decide(_finite(extrapolated, self.state.global_step).cpu().numpy())
+            decided = self.noise.threshold.decide(finite(extrapolated, self.state.global_step).cpu().numpy())
             noisy = torch.from_numpy(decided).to(noisy.device)
         return noisy, self.noise.smoothing * noisy
 
-    def _weighted(self, loss: Tensor, *, pairs: int) -> Tensor:
-        """Makes the step's loss the mean over its pairs, also where its last micro-batch is short.
-
-        The trainer divides by the number of micro-batches, which weighs them all alike.
-        """
-        if pairs * self._step_batches == self._step_pairs:
-            return loss
-        return loss * (pairs * self._step_batches / self._step_pairs)
+    def _share(self) -> Share:
+        return Share(
+            step=len(self.order.step(self.state.global_step)),
+            size=self.args.per_device_train_batch_size,
+            batches=self._step_batches,
+            index=len(self._parts),
+            rank=self.accelerator.process_index,
+            ranks=self.accelerator.num_processes,
+        )
 
     def _end_micro_batch(self, extrapolated: Tensor) -> None:
         threshold = self.noise.threshold
@@ -214,12 +217,18 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
             "steps": [record.as_json() for record in self.steps],
         }
         directory = Path(self._get_output_dir(trial), f"checkpoint-{self.state.global_step}")
-        self.accelerator.wait_for_everyone()
+        # The first rank's state says that all is there: it is written after everyone else's.
+        if is_main():
+            meet()
         write_last(directory / self._state_file(), json.dumps(state))
+        if not is_main():
+            meet()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        state = json.loads(Path(resume_from_checkpoint, self._state_file()).read_text())
+        own, main = (Path(resume_from_checkpoint, name) for name in (self._state_file(), STATE_FILE))
+        # Where there are more ranks than before, the new ones begin as the first one goes on.
+        state = json.loads((own if own.exists() else main).read_text())
         self.steps = [StepRecord.from_json(record) for record in state["steps"]]
         self.first_step = len(self.steps)
         if self.noise.threshold is not None:
@@ -234,12 +243,3 @@ class NoiseAwareDPOTrainer(DPOTrainer):  # type: ignore[misc]
 def _without_columns(inputs: dict[str, Any]) -> dict[str, Any]:
     # TRL hands every other key to the model's forward.
     return {name: value for name, value in inputs.items() if name not in ("row", "soft_label")}
-
-
-def _finite(margins: Tensor, step: int) -> Tensor:
-    if not bool(torch.isfinite(margins).all()):
-        raise FailedPrecondition(
-            "TrainingDiverged",
-            f"a margin stopped being a number at step {step + 1}; lower the round's learningRate",
-        )
-    return margins

@@ -19,18 +19,20 @@ import transformers
 
 from selfie.artifacts.exits import Exit
 from selfie.artifacts.manifests import FileEntry, Manifest
-from selfie.artifacts.programs import new_writer, parse
+from selfie.artifacts.programs import new_writer, parse, rank
 from selfie.artifacts.progress import ProgressWriter
 from selfie.artifacts.shards import write_shard
 from selfie.artifacts.store import Store
 from selfie.artifacts.weights import add_directory, weights_digest
 from selfie.training.trainer.assembly import assemble
 from selfie.training.trainer.callbacks import Pace
-from selfie.training.trainer.checkpoints import newest_checkpoint, save_policy, work_directory
+from selfie.training.trainer.checkpoints import save_policy, work_directory
 from selfie.training.trainer.dataset import training_set
+from selfie.training.trainer.kept import Keeping, KeptCheckpoints
 from selfie.training.trainer.noise_aware import NoiseAwareDPOTrainer
 from selfie.training.trainer.parameters import TrainingParameters
 from selfie.training.trainer.parity import Parity, measure_parity
+from selfie.training.trainer.peers import is_main, peers_needed
 from selfie.training.trainer.sources import Sources, fetch_sources
 from selfie.training.trainer.steps import (
     NOISE_SCHEMA,
@@ -51,23 +53,25 @@ def train(
     raw: Mapping[str, Any],
     *,
     stopping: Callable[[], bool] | None = None,
-    discard: Callable[[Path], None] = lambda _: None,
+    discard: Callable[[Callable[[], None]], None] = lambda _: None,
 ) -> Manifest:
     """Trains what ``raw`` (`TrainingParameters`) says; `run_program` publishes the manifest.
 
     Goes on from the newest checkpoint that an earlier start of the same attempt has left. When
     ``stopping`` says so, by default on SIGTERM, it makes a checkpoint after the current step and
-    exits the process. ``discard`` is told the directory that nobody needs once the manifest is there.
+    exits the process. ``discard`` is given what removes the checkpoints that nobody needs once the
+    manifest is there. Of several ranks the first has the manifest, and the others an empty one.
 
     Raises `FailedPrecondition`: ``ParityBroken``, ``PolicyDiffers``, ``WeightsDiffer``, ``NoPairs``,
     ``TrainingDiverged``; `InvalidInput` for a pair that can't be trained on whole.
     """
     parameters = parse(TrainingParameters, raw)
     _set_up_process(parameters)
-    directory = work_directory(store, parameters)
-    with _asked_to_stop(stopping) as asked:
-        manifest = _Training(store, parameters, directory, asked).run()
-    discard(directory)
+    with _asked_to_stop(stopping) as asked, peers_needed():
+        training = _Training(store, parameters, work_directory(store, parameters), asked)
+        manifest = training.run()
+    if is_main():
+        discard(training.kept.discard)
     return manifest
 
 
@@ -82,20 +86,31 @@ class _Training:
     writer: str = field(default_factory=new_writer)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def kept(self) -> KeptCheckpoints:
+        """The checkpoints of this training, here and in the store."""
+        prefix = f"{self.parameters.attempt.path}/checkpoints/{self.directory.name}"
+        return KeptCheckpoints(self.store, prefix, self.directory, self.writer)
+
     def run(self) -> Manifest:
-        with ProgressWriter(self.store, self.parameters.attempt.path) as progress:
+        with self._progress() as progress:
             progress.update(0, 0, "fetching weights and pairs")
             sources = fetch_sources(self.store, self.parameters)
             trainer = self._assemble(sources)
             progress.update(0, 0, "comparing with the scorer")
             parity = measure_parity(trainer, sources, self.parameters)
         # Another writer, because one estimates the time left from its first update on.
-        with ProgressWriter(self.store, self.parameters.attempt.path) as progress:
+        with self._progress() as progress:
             seconds = self._train(trainer, progress)
+            if not is_main():
+                return self.parameters.attempt.manifest(writer=self.writer, started_at=self.started_at)
             total = len(trainer.steps)
             progress.update(total, total, "storing the policy", **_latest(trainer.steps))
             files = self._store(trainer, sources)
         return self._manifest(trainer, sources, files, measures(trainer, seconds=seconds) | _figures(parity))
+
+    def _progress(self) -> ProgressWriter:
+        return ProgressWriter(self.store, self.parameters.attempt.path, silent=rank() > 0)
 
     def _assemble(self, sources: Sources) -> NoiseAwareDPOTrainer:
         pairs = training_set(sources.rows, max_tokens=sources.max_tokens, vocabulary=sources.vocabulary)
@@ -112,7 +127,8 @@ class _Training:
         trainer.add_callback(
             Pace(report, checkpoint_seconds=self.parameters.checkpoint_seconds, stopping=self.stopping)
         )
-        checkpoint = newest_checkpoint(self.directory)
+        trainer.add_callback(Keeping(self.kept))
+        checkpoint = self.kept.newest()
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if trainer.state.global_step < trainer.state.max_steps:

@@ -24,7 +24,7 @@ RECORD = JobRecord(
 )
 PENDING = RECORD.changed(state="pending")
 CANCELLED = RECORD.changed(state="cancelled")
-REFUSED = PENDING.changed(refusal=Refusal(reason="JobRefused", message="no rights"))
+REFUSED = PENDING.changed(refusal=Refusal(reason="PodRefused", message="no rights"))
 ERROR = Failure(reason="ParityBroken", message="too far apart", retryable=False)
 
 
@@ -88,7 +88,7 @@ def seen(record: JobRecord = RECORD, job: Object | None = None, *pods: Object, *
         (seen(CANCELLED, job(), ended(143)), "running", ""),
         (seen(CANCELLED, None, failure=ERROR), "cancelled", ""),
         (seen(PENDING), "failed", LOST),
-        (seen(REFUSED), "pending", "JobRefused"),
+        (seen(REFUSED), "pending", "PodRefused"),
         (seen(RECORD), "failed", "JobDeleted"),
         (seen(RECORD, None, pod()), "running", ""),
         (seen(RECORD, None, ended(3), failure=ERROR), "failed", "ParityBroken"),
@@ -101,12 +101,12 @@ def seen(record: JobRecord = RECORD, job: Object | None = None, *pods: Object, *
         (seen(RECORD, job(), waiting("ImagePullBackOff")), "pending", "ImageCannotBePulled"),
         (seen(RECORD, job(), waiting("ErrImagePull")), "pending", "ImageCannotBePulled"),
         (seen(RECORD, job(), waiting("InvalidImageName")), "pending", "ImageCannotBePulled"),
-        (seen(RECORD, job(), waiting("CreateContainerConfigError")), "pending", "ContainerCannotStart"),
+        (seen(RECORD, job(), waiting("CreateContainerConfigError")), "pending", "PodCannotStart"),
         (seen(RECORD, job(), unschedulable()), "pending", "WaitingForCapacity"),
         (seen(RECORD, job(), pod(), unschedulable()), "pending", "WaitingForCapacity"),
         (seen(RECORD, job(), ended(137), pod(name="p2")), "running", ""),
         (seen(RECORD, job(age_s=600), ended(137)), "running", ""),
-        (seen(RECORD, job(age_s=600)), "pending", "WaitingForCapacity"),
+        (seen(RECORD, job(age_s=600)), "pending", "PodRefused"),
         (seen(RECORD, job(), ended(3), failure=ERROR), "running", ""),
         (seen(RECORD, job("FailureTarget"), ended(3), failure=ERROR), "running", ""),
         (seen(RECORD, job("Failed"), ended(3), failure=ERROR), "failed", "ParityBroken"),

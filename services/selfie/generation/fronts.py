@@ -1,0 +1,110 @@
+"""Which engine a piece of work is done by.
+
+A service fronts one kind of engine. Whoever asks on behalf of a policy gets the engine bound to
+it: told which weights are meant, and with the tokenizer that its texts are held against.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from selfie.errors import FailedPrecondition
+from selfie.generation.engines import Engine, Policy
+from selfie.generation.fleet.checks import PromptChecks
+from selfie.generation.fleet.discovery import Discovery
+from selfie.generation.fleet.engine import FleetEngine
+from selfie.generation.fleet.members import Fleet
+from selfie.generation.fleet.servers import Server
+from selfie.generation.http.clients import Address
+from selfie.generation.policies import PolicyTokenizers, PublishedWeights
+from selfie.models.chat import ChatTokenizer
+from selfie.rpc.operation_context import OperationContext
+from selfie.runs.names import run_key
+
+Connect = Callable[[Address], Server]
+
+# What stands in an address for the run that asks; a service fronts the engines of many.
+RUN = "{run}"
+_MOST_FLEETS = 64
+
+
+class Front(Protocol):
+    """Where engines come from."""
+
+    def online(self) -> Engine:
+        """For callers who take whatever policy is there."""
+
+    async def of_policy(self, context: OperationContext, weights: PublishedWeights) -> Engine:
+        """For work on behalf of a run's policy, published in the run's store."""
+
+    async def close(self) -> None:
+        """Closes what it has opened."""
+
+
+class SameForAll:
+    """One engine that knows its weights by itself and takes and gives token ids, such as our own."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def online(self) -> Engine:
+        """The engine."""
+        return self._engine
+
+    async def of_policy(
+        self,
+        context: OperationContext,  # noqa: ARG002
+        weights: PublishedWeights,  # noqa: ARG002
+    ) -> Engine:
+        """The engine."""
+        return self._engine
+
+    async def close(self) -> None:
+        """Nothing: whoever made the engine closes it."""
+
+
+class FleetFront:
+    """Servers behind HTTP.
+
+    ``targets`` are as `Discovery` takes them, with ``{run}`` where each run has servers of its
+    own. ``tokenizer`` is that of the policy that online callers meet, if it is known.
+    """
+
+    def __init__(self, targets: str, connect: Connect, tokenizer: ChatTokenizer | None = None) -> None:
+        self._targets = targets
+        self._connect = connect
+        self._tokenizer = tokenizer
+        self._tokenizers = PolicyTokenizers()
+        self._checks = PromptChecks()
+        self._fleets: OrderedDict[str, Fleet] = OrderedDict()
+        if RUN not in targets:
+            # Mistakes in the address are told at the start.
+            self._fleets[targets] = Fleet(Discovery(targets), connect)
+
+    def online(self) -> Engine:
+        """The fleet, whatever it serves, as long as that is one policy."""
+        if RUN in self._targets:
+            raise FailedPrecondition(
+                "RunUnknown", "this service fronts the engines of runs; ask one that fronts a single engine"
+            )
+        return FleetEngine(self._fleets[self._targets], Policy(tokenizer=self._tokenizer), self._checks)
+
+    async def of_policy(self, context: OperationContext, weights: PublishedWeights) -> Engine:
+        """The fleet, as far as it serves these weights."""
+        policy = Policy(weights.digest, await self._tokenizers.of(context.store, weights))
+        return FleetEngine(await self._fleet(context.run_uid), policy, self._checks)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for fleet in self._fleets.values():
+            await fleet.close()
+
+    async def _fleet(self, run_uid: str) -> Fleet:
+        targets = self._targets.replace(RUN, run_key(run_uid))
+        if targets not in self._fleets:
+            self._fleets[targets] = Fleet(Discovery(targets), self._connect)
+        self._fleets.move_to_end(targets)
+        idle = [name for name, fleet in self._fleets.items() if fleet.is_idle and name != targets]
+        for name in idle[: max(len(self._fleets) - _MOST_FLEETS, 0)]:
+            await self._fleets.pop(name).close()
+        return self._fleets[targets]

@@ -1,0 +1,1 @@
+"""What every engine behind HTTP shares: pooled clients, trace headers, and what failures mean."""

@@ -1,0 +1,1 @@
+"""Text Generation Inference: `server` asks it, `answers` makes samples of what it says."""

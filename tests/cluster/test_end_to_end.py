@@ -1,0 +1,203 @@
+"""A user's way, on real pods: install the chart, apply one run, wait for it, use what it has made.
+
+A tiny random model; all else is as it is anywhere: a namespace that enforces restricted Pod Security,
+the release's own accounts, and Jobs, engine and scoring workers in pods of the run.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from cluster import volumes
+from clusters import apply
+from installations import MOUNTED_AT, RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
+from killing import MODEL, SPEC, made_by
+from scorer_client import compared
+from selfie.artifacts.manifests import read_manifest
+from selfie.artifacts.run_files import read_status
+from selfie.errors import Unauthenticated
+from selfie.runs.lineage import published_policy
+from waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+COMPLETE_S = 1000
+Reference: TypeAlias = Callable[[], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The run after its end, and all pods that it had on its way."""
+
+    run: RunOnCluster
+    pods: Mapping[str, list[dict[str, Any]]]
+
+    def of(self, component: str) -> dict[str, dict[str, Any]]:
+        """The last sight of each pod of a component."""
+        label = "app.kubernetes.io/component"
+        last = {name: states[-1] for name, states in self.pods.items()}
+        return {name: pod for name, pod in last.items() if pod["metadata"]["labels"][label] == component}
+
+
+@pytest.fixture(scope="module")
+def ended(release: Installation, reference: Reference) -> Ended:
+    """The run, applied and waited for as a user does it."""
+    seen = PodsSeen.begin(release)
+    try:
+        run = submitted(release, SPEC.format(model=MODEL))
+        try:
+            release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
+        except Exception as error:
+            raise AssertionError(run.why()) from error
+        until(lambda: not run.pods(), seconds=60)
+    finally:
+        seen.stop()
+    return Ended(run, seen.by_name())
+
+
+def test_every_step_makes_what_it_makes_on_a_laptop_to_the_last_bit(ended: Ended, reference: Reference):
+    found = made_by(ended.run.store)
+    assert found.keys() == reference().keys()
+    for step, facts in reference().items():
+        assert found[step] == facts, step
+
+
+def test_no_pod_of_a_run_is_left_a_minute_after_its_end(ended: Ended):
+    # `ended` waited for that, for no longer than a minute.
+    assert ended.run.condition("Complete")
+    assert ended.run.pods() == []
+
+
+def test_every_attempt_is_the_first_and_was_started_once(ended: Ended):
+    starts = start_records(ended.run.store)
+    assert starts
+    assert {path: count for path, count in starts.items() if count != 1 or not path.endswith("/a1")} == {}
+
+
+def test_each_step_of_training_has_one_pod(ended: Ended):
+    steps = [pod["metadata"]["labels"]["selfie.dev/step"] for pod in ended.of("trainer").values()]
+    assert sorted(steps) == sorted(set(steps))
+    assert {"prepare", "rounds.00.seed", "rounds.01.train"} <= set(steps)
+
+
+@pytest.mark.parametrize(("component", "token"), [("engine", True), ("scoring", True), ("trainer", False)])
+def test_pods_of_a_run_have_their_own_account_and_only_servers_a_token(
+    ended: Ended, component: str, token: bool
+):
+    specs = [pod["spec"] for pod in ended.of(component).values()]
+    assert specs
+    assert {spec["serviceAccountName"] for spec in specs} == {f"{RELEASE}-{component}"}
+    assert {spec["automountServiceAccountToken"] for spec in specs} == {token}
+
+
+def test_no_account_of_the_release_was_refused_anything(ended: Ended, release: Installation):
+    mine = [entry for entry in release.cluster.audit() if entry.account.startswith(f"{release.namespace}:")]
+    assert mine
+    assert {entry.rule for entry in mine if entry.code == 403} == set()
+
+
+# -- The preference API, with the weights of that run.
+
+
+@pytest.fixture(scope="module")
+def scorer(release: Installation, ended: Ended) -> str:
+    """The token of a caller from outside; the scorer serves the run's best round."""
+    token = secrets.token_hex(16)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "callers"},
+        "stringData": {"app": token},
+    }
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "application"}}
+    for entry in (secret, account):
+        release.kubectl("apply", "-f", "-", given=json.dumps(entry))
+    root = ended.run.store.uri.removeprefix(release.directory.as_uri())
+    release.install(
+        scorer={
+            "weights": {"run": f"file://{MOUNTED_AT}{root}"},
+            "callers": [f"{release.namespace}/application"],
+            "apiTokensSecretName": "callers",
+        }
+    )
+    return token
+
+
+def test_the_scorer_answers_a_pod_and_somebody_outside_alike(
+    release: Installation, scorer: str, ended: Ended, tmp_path: Path
+):
+    file = tmp_path / "token"
+    file.write_text(scorer)
+    with release.forwarded(f"service/{RELEASE}-scorer", 50051) as address:
+        outside = asyncio.run(compared(address, file))
+    inside = _asked_by_a_pod(release)
+    assert inside == outside
+    best = read_status(ended.run.store).best
+    assert best
+    source = published_policy(best.round)
+    manifest = read_manifest(ended.run.store, source.step)
+    assert manifest
+    assert outside["policy"] == manifest.weights_digest
+
+
+def test_the_scorer_answers_nobody_without_a_token(release: Installation, scorer: str):
+    with release.forwarded(f"service/{RELEASE}-scorer", 50051) as address, pytest.raises(Unauthenticated):
+        asyncio.run(compared(address, None))
+
+
+def _asked_by_a_pod(release: Installation) -> dict[str, Any]:
+    volume, mount = volumes.environment_mount()
+    token = {"audience": "selfie.dev", "path": "token"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "application", "namespace": release.namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": "application",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+                "fsGroup": 10001,
+            },
+            "containers": [
+                {
+                    "name": "application",
+                    "image": "localhost/selfie:thin",
+                    "imagePullPolicy": "Never",
+                    "command": [
+                        "python",
+                        f"{mount['mountPath']}/checkout/tests/support/scorer_client.py",
+                        f"dns:///{RELEASE}-scorer:50051",
+                        "/token/token",
+                    ],
+                    "volumeMounts": [mount, {"name": "token", "mountPath": "/token"}],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+            "volumes": [
+                volume,
+                {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
+            ],
+        },
+    }
+    apply(release.cluster, pod)
+
+    def is_over() -> bool:
+        phase: str = release.found("pod", "application")["status"]["phase"]
+        return phase in {"Succeeded", "Failed"}
+
+    until(is_over, seconds=120)
+    said = release.kubectl("logs", "application")
+    answer: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return answer

@@ -1,0 +1,74 @@
+"""`selfie run --engine-address` takes a whole run through a server that somebody else has started."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from http_servers import serving_beside
+from openai_servers import SglangStandIn, TransformersStandIn
+from selfie.artifacts.manifests import read_manifest
+from selfie.artifacts.shards import read_group
+from selfie.artifacts.store import open_store
+from tiny_data import write_data
+from toy_models import ToyModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def run_file(tmp_path: Path, tiny_checkpoint: Path) -> Path:
+    write_data(tmp_path, seed=4, heldout=4, prompts=3)
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        f"""
+apiVersion: selfie.dev/v1alpha1
+kind: SelfieRun
+metadata: {{name: whole}}
+spec:
+  model: {{uri: {tiny_checkpoint}}}
+  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, epochs: 1, learningRate: "1e-3"}}
+  rounds:
+    - prompts: {{dataset: prompts.jsonl}}
+  generation: {{engine: openai, maxNewTokens: 8, maxPromptTokens: 128, allowRetokenized: true}}
+  filter: {{cut: keep}}
+  training: {{batch: 2, learningRate: "1e-3"}}
+"""
+    )
+    return file
+
+
+def run(file: Path, artifacts: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts), *options]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "options", "ids_from"),
+    [
+        pytest.param(TransformersStandIn, ("--engine-model", "{weights}"), "retokenized", id="asked by name"),
+        pytest.param(SglangStandIn, (), "engine", id="moved in place"),
+    ],
+)
+def test_a_whole_run_samples_from_another_engine(
+    run_file, tmp_path, tiny_checkpoint, kind, options, ids_from
+):
+    artifacts = tmp_path / "runs"
+    standin = kind(ToyModel(tiny_checkpoint), "/weights/start")
+    with serving_beside(standin.application) as server:
+        done = run(run_file, artifacts, "--engine-address", server.url, *options)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+
+    store = open_store((artifacts / "whole").as_uri())
+    policies = [read_manifest(store, f"rounds/{number:02d}/publish").weights_digest for number in (0, 1)]
+    manifest = read_manifest(store, "rounds/01/generate")
+    rows = read_group(store, manifest, "samples").to_pylist()
+    assert len(rows) == 6
+    assert {row["ids_from"] for row in rows} == {ids_from}
+    assert {row["policy_digest"] for row in rows} == {policies[0]}
+    assert read_manifest(store, "rounds/01/serve").weights_digest == policies[1]

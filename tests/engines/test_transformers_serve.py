@@ -1,0 +1,126 @@
+"""`transformers serve`, the real one, as a plain server that speaks OpenAI's completions."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from selfie.artifacts.manifests import read_manifest
+from selfie.artifacts.shards import read_group
+from selfie.artifacts.store import open_store
+from selfie.artifacts.weights import directory_digest
+from selfie.generation.engines import Policy, SamplingParameters, SeededPrompt
+from selfie.generation.fleet.checks import PromptChecks
+from selfie.generation.fleet.discovery import Discovery
+from selfie.generation.fleet.engine import FleetEngine
+from selfie.generation.fleet.members import Fleet
+from selfie.generation.http.clients import Access
+from selfie.generation.openai.server import OpenAIServer
+from selfie.models.chat import ChatTokenizer
+from tiny_data import write_data
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".cache" / "engines" / "bin" / "python"
+
+if not PYTHON.exists():
+    pytest.skip(f"{PYTHON} is not there: make test-engines makes it", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start = "from transformers.cli.transformers import main; main()"
+    process = subprocess.Popen(
+        [str(PYTHON), "-c", start, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 300
+    while True:
+        try:
+            httpx2.get(f"http://127.0.0.1:{port}/health").raise_for_status()
+            break
+        except httpx2.HTTPError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    yield f"http://127.0.0.1:{port}"
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.timeout(600)
+async def test_it_samples_from_the_weights_that_are_asked_for_by_name(server, tiny_checkpoint, tmp_path):
+    digest = directory_digest(tiny_checkpoint)
+    (tmp_path / digest).symlink_to(tiny_checkpoint)
+    tokenizer = ChatTokenizer(tiny_checkpoint)
+    chats = [[{"role": "user", "content": text}] for text in ("What is the sea?", "Seven boats?")]
+    prompts = [SeededPrompt(tokenizer.prompt_ids(chat).ids, (1, 2, 3)) for chat in chats]
+    fleet = Fleet(
+        Discovery(server),
+        lambda address: OpenAIServer(address, Access(), model=f"{tmp_path}/{{digest}}", permits=1),
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(fleet.close)
+        await sample_through(fleet, digest, tokenizer, prompts)
+
+
+async def sample_through(fleet, digest, tokenizer, prompts):
+    engine = FleetEngine(fleet, Policy(digest, tokenizer), PromptChecks())
+    identity = await engine.identity()
+    assert (identity.weights_digest, identity.engine) == (digest, "transformers")
+    drawn = await engine.sample(prompts, SamplingParameters(1.0, 1.0, 12), weights_digest=digest)
+    samples = [one for of_prompt in drawn for one in of_prompt]
+    assert {one.ids_from for one in samples} == {"retokenized"}
+    assert len({one.text for one in samples}) > 3
+    greedy = SamplingParameters(0.0, 1.0, 12)
+    [[first, *others], _] = await engine.sample(prompts, greedy, weights_digest=digest)
+    assert {one.text for one in others} == {first.text}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_whole_run_goes_through_it(server, tiny_checkpoint, tmp_path):
+    write_data(tmp_path, seed=4, heldout=4, prompts=3)
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        f"""
+apiVersion: selfie.dev/v1alpha1
+kind: SelfieRun
+metadata: {{name: whole}}
+spec:
+  model: {{uri: {tiny_checkpoint}}}
+  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, epochs: 1, learningRate: "1e-3"}}
+  rounds:
+    - prompts: {{dataset: prompts.jsonl}}
+  generation: {{engine: openai, maxNewTokens: 8, maxPromptTokens: 128, allowRetokenized: true}}
+  filter: {{cut: keep}}
+  training: {{batch: 2, learningRate: "1e-3"}}
+"""
+    )
+    artifacts = tmp_path / "runs"
+    command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts)]
+    options = ["--engine-address", server, "--engine-model", "{weights}"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    store = open_store((artifacts / "whole").as_uri())
+    policy = read_manifest(store, "rounds/00/publish").weights_digest
+    rows = read_group(store, read_manifest(store, "rounds/01/generate"), "samples").to_pylist()
+    assert {row["policy_digest"] for row in rows} == {policy}
+    assert {row["ids_from"] for row in rows} == {"retokenized"}
+    assert read_manifest(store, "rounds/01/generate").counts["retokenized"] == 6
