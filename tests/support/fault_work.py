@@ -35,6 +35,7 @@ from selfie.artifacts.store import Store, open_store
 from selfie.errors import NotFound, Unavailable
 from selfie.kube.labels import COMPONENT, RUN_UID
 from selfie.kube.objects import Object
+from selfie.rpc.entrances import Entrance
 from selfie.rpc.operation_messages import done_operation
 from selfie.rpc.server import build_server
 from selfie.rpc.settings import ServerSettings
@@ -60,6 +61,7 @@ WEIGHTS_OF = {
     "publish": ("checkpoint",),
 }
 
+SETTINGS = ServerSettings()
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 Find = Callable[[str, str], Awaitable[Object | None]]
@@ -117,7 +119,7 @@ class SimulatedWork:
             await asyncio.gather(*(server.stop(0.1) for server in self._servers.values()))
 
     async def _open(self, name: str, own: "Own | None") -> None:
-        server = build_server(ServerSettings())
+        server = build_server(SETTINGS, Entrance.of(SETTINGS))
         if own is None:
             generation_pb2_grpc.add_GenerationServiceServicer_to_server(Batches(self, None), server)
             filtering_pb2_grpc.add_FilteringServiceServicer_to_server(Batches(self, None), server)
@@ -211,6 +213,7 @@ class SimulatedWork:
         if known is not None and read_published(store, step) is None:
             wanted = {role: digest for role, digest in known.items() if role != "uid"}
             if await self._is_served(uri, known["uid"], step, wanted):
+                self._compare(store, known["uid"], step, wanted)
                 self.publish(store, known["uid"], step, number)
         found = read_published(store, step)
         if found is not None:
@@ -218,6 +221,14 @@ class SimulatedWork:
         if known is None:
             raise NotFound(f"{name} was never started here")
         return operations_pb2.Operation(name=name)
+
+    def _compare(self, store: Store, uid: str, path: str, asked: Mapping[str, str]) -> None:
+        step = step_at(path)
+        assert step is not None
+        meant = inputs_of(store, read_run(store), step)
+        for role, digest in asked.items():
+            if meant[role].weights_digest != digest:
+                self.ledger.wrong.append(f"I3: {path} of {uid} was asked for with another {role}")
 
     async def _is_served(self, uri: str, uid: str, step: str, wanted: Mapping[str, str]) -> bool:
         namespace = uri.rstrip("/").split("/")[-2]

@@ -22,7 +22,7 @@ from selfie.kube.objects import uid_of
 from selfie.runs.load import run_from_object
 from selfie.runs.names import run_key, run_mark
 from selfie.runs.status import RunStatus
-from selfie.runs.steps import Step, steps_of
+from selfie.runs.steps import TRAINING, Step, steps_of
 
 _CHILDREN = {"jobs", "deployments", "services", "configmaps"}
 _TIMES = ("_time", "_since", "_seconds")
@@ -39,6 +39,8 @@ class EndState:
     """Which attempt published it."""
     children: dict[str, int]
     """How often each child was created, by kind and name."""
+    begun: dict[str, int]
+    """How often the work of each attempt was begun."""
 
 
 def end_state(stage: Stage, name: str = "run") -> EndState:
@@ -51,6 +53,11 @@ def end_state(stage: Stage, name: str = "run") -> EndState:
         steps={path: content_of(store, path) for path, entry in published.items() if entry},
         attempts={path: entry[0].attempt for path, entry in published.items() if entry},
         children=dict(created(stage, uid_of(found))),
+        begun={
+            f"{step} a{attempt}": count
+            for (uid, step, attempt), count in stage.bench.work.ledger.begun.items()
+            if uid == uid_of(found)
+        },
     )
 
 
@@ -71,7 +78,16 @@ async def _undisturbed(bench: Bench) -> tuple[EndState, int]:
         stage.operate()
         await stage.ended()
         assert broken(stage) == []
-        return end_state(stage), stage.proxy.writes
+        end, found = end_state(stage), stage.run()
+        assert found is not None
+        # Whoever counts nothing finds nothing wrong.
+        paths = [step.path for step in _steps(found)]
+        jobs = [step for step in _steps(found) if step.service == TRAINING]
+        told = [entry.step for entry in stage.bench.chronicle.history[uid_of(found)]]
+        assert list(end.steps) == list(dict.fromkeys(filter(None, told))) == paths
+        assert sum(name.startswith("jobs/") for name in end.children) == len(jobs)
+        assert end.begun == {f"{path} a1": 1 for path in paths}
+        return end, stage.proxy.writes
 
 
 def created(stage: Stage, uid: str) -> Counter[str]:
@@ -134,7 +150,7 @@ def _steps_back(found: Any, history: list[RunStatus]) -> list[str]:
 
 def _differences(found: EndState, like: EndState) -> list[str]:
     wrong = []
-    for name in ("status", "steps", "attempts", "children"):
+    for name in ("status", "steps", "attempts", "children", "begun"):
         had, wanted = getattr(found, name), getattr(like, name)
         if had == wanted:
             continue
