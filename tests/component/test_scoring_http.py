@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
@@ -217,6 +218,24 @@ async def test_limits_of_a_caller_count_both_ways_together(serve):
     found = await served.ask(f"{SERVICE}/Compare", COMPARE)
     assert found.status == 429
     assert 1 < int(found.headers["retry-after"]) <= 100
+
+
+async def test_callers_of_one_address_are_told_apart_by_their_tokens_both_ways(serve, tmp_path: Path):
+    for name in ("ada", "grace"):
+        (tmp_path / name).write_text(f"{name}'s")
+    served = await serve(api_tokens=tmp_path, caller_calls_per_second=0.01)
+    request = json_format.ParseDict(COMPARE, scoring_pb2.CompareRequest())
+
+    async def by_grpc(name: str) -> grpc.StatusCode:
+        async with connect(f"127.0.0.1:{served.server.port}", credentials=lambda: f"{name}'s") as channel:
+            return await scoring_pb2_grpc.ScoringServiceStub(channel).Compare(request, timeout=30).code()
+
+    assert await by_grpc("ada") == grpc.StatusCode.OK
+    assert await by_grpc("ada") == grpc.StatusCode.RESOURCE_EXHAUSTED
+    refused = await served.ask(f"{SERVICE}/Compare", COMPARE, Authorization="Bearer ada's")
+    assert "api-token:ada" in refused.body["message"]
+    assert (await served.ask(f"{SERVICE}/Compare", COMPARE, Authorization="Bearer grace's")).status == 200
+    assert await by_grpc("grace") == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_batch_operations_answer_as_well(serve):

@@ -42,11 +42,12 @@ class OnlineCalls:
     ) -> tuple[Asked, list[RowScore]]:
         """What was asked, and its scores in the order of its rows.
 
-        ``ask`` tokenises, in a thread. Raises `Overloaded` before anything is done if too many calls are
-        being answered, and `InvalidInput` for one that asks for too much.
+        ``ask`` tokenises, in a thread. Raises `Overloaded`, before that if it can, where too many calls or
+        tokens wait, and `InvalidInput` for a call that asks for too much.
         """
         deadline = None if seconds_left is None else time.monotonic() + seconds_left
         with self._place():
+            self._queue.check(deadline=deadline)
             asked = await asyncio.to_thread(ask)
             self._check_size(asked)
             found = await self._found(dict.fromkeys(asked.rows), wanted, deadline)

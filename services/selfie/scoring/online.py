@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from selfie.errors import Overloaded
+from selfie.errors import Overloaded, Unavailable
 from selfie.scoring import metrics
 from selfie.scoring.rows import Row, RowScore, Wanted
 from selfie.scoring.turns import Job, Share, next_turn, tokens_of
@@ -47,6 +47,12 @@ class OnlineQueue:
         self._computing: tuple[Job, ...] = ()
         self._tokens_per_s = 0.0
 
+    def check(self, *, deadline: float | None = None) -> None:
+        """Raises `Overloaded` where even a call of no tokens would be, so that it need not be looked at."""
+        with self._lock:
+            self._drop_given_up()
+            self._refuse_hopeless(0, deadline)
+
     def add(
         self, rows: Sequence[Row], wanted: Wanted, *, deadline: float | None = None
     ) -> Future[dict[Row, RowScore]]:
@@ -57,22 +63,22 @@ class OnlineQueue:
         job = Job(list(rows), wanted, deadline, self._clock())
         with self._lock:
             self._drop_given_up()
-            self._refuse_hopeless(job)
+            self._refuse_hopeless(job.tokens, deadline)
             self._jobs.append(job)
             self._tell()
         self._worker.urge(self._turn)
         return job.future
 
-    def _refuse_hopeless(self, job: Job) -> None:
+    def _refuse_hopeless(self, tokens: int, deadline: float | None) -> None:
         waiting = self._waiting_tokens()
         if not waiting:
             return
         wait_s = self._seconds(waiting)
         retry_s = min(max(wait_s, _LEAST_RETRY_S), _MOST_RETRY_S)
-        if waiting + job.tokens > self._max_waiting_tokens:
+        if waiting + tokens > self._max_waiting_tokens:
             raise Overloaded(f"{waiting} tokens are waiting for the scorer already", retry_after_s=retry_s)
-        answer_s = wait_s + self._seconds(job.tokens)
-        if job.deadline is not None and self._clock() + answer_s > job.deadline:
+        answer_s = wait_s + self._seconds(tokens)
+        if deadline is not None and self._clock() + answer_s > deadline:
             message = f"an answer would take about {answer_s:.1f} s, longer than the call's deadline"
             raise Overloaded(message, retry_after_s=retry_s)
 
@@ -126,7 +132,7 @@ class OnlineQueue:
         now = self._clock()
         for job in [job for job in self._jobs if job.is_given_up(now)]:
             self._jobs.remove(job)
-            job.future.cancel()
+            _fail(job, Unavailable("the call's time was over before its turn came"))
 
     def _seconds(self, tokens: int) -> float:
         """How long so many tokens take; 0 while that is not known."""

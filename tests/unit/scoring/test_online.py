@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from selfie.errors import FailedPrecondition, Overloaded
+from selfie.errors import FailedPrecondition, Overloaded, Unavailable
 from selfie.scoring.online import OnlineQueue
 from selfie.scoring.rows import Row, RowScore, Wanted
 from selfie.scoring.worker import Worker
@@ -99,7 +99,9 @@ def test_what_is_past_its_deadline_is_not_computed(queue: OnlineQueue, score: He
     in_time = queue.add([row(2)], PLAIN, deadline=score.now + 50)
     score.go_on.set()
     assert found(in_time) == [2.0]
-    assert late.cancelled()
+    assert score.calls[1:] == [[row(2)]]
+    with pytest.raises(Unavailable, match="time was over"):
+        late.result(10)
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_back(queue: OnlineQueue, score: HeldScore):
@@ -146,6 +148,17 @@ def test_a_call_that_cannot_be_answered_by_its_deadline_is_refused_at_once(
         queue.add([row(3)], PLAIN, deadline=score.now + 2)
     assert caught.value.retry_after_s == pytest.approx(2, rel=0.2)
     queue.add([row(3)], PLAIN, deadline=score.now + 20)
+
+
+def test_a_call_that_comes_too_late_whatever_it_asks_is_refused_unseen(queue: OnlineQueue, score: HeldScore):
+    queue.check(deadline=score.now)
+    assert found(queue.add([row(1)], PLAIN)) == [1.0]
+    hold(queue, score)
+    queue.add([row(2)], PLAIN)
+    with pytest.raises(Overloaded):
+        queue.check(deadline=score.now + 1)
+    queue.check(deadline=score.now + 20)
+    queue.check()
 
 
 def test_a_call_is_attempted_where_nothing_waits_whatever_its_deadline(queue: OnlineQueue):
