@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from selfie.artifacts.exits import Exit
 from selfie.artifacts.manifests import Manifest, publish, read_manifest, read_published, verify
 from selfie.artifacts.programs import run_program
 from selfie.artifacts.rows import SAMPLE_SCHEMA
@@ -248,7 +249,7 @@ def test_a_damaged_evaluator_rates_nothing(prepared, start: Start, damage: str):
         store.delete(entry.path)
     else:
         store.write(entry.path, data[:-8] if damage == "cut short" else data[:-8] + b"\0" * 8)
-    assert start(rate, store, RATINGS, **to_rate(store)) == 1
+    assert start(rate, store, RATINGS, **to_rate(store)) == Exit.FAILED
     assert failure(store, RATINGS)["reason"] == "DataCorrupted"
     assert entry.path in failure(store, RATINGS)["message"]
     assert read_manifest(store, RATINGS) is None
@@ -261,14 +262,14 @@ def test_an_evaluator_of_other_weights_is_refused(prepared, start: Start):
     other = fitted.model_copy(update={"step": "rounds/00/other", "inputs": {"initial": "f" * 64}})
     publish(store, other)
     told = to_rate(store, evaluator=files(store, "rounds/00/other", "evaluator"))
-    assert start(rate, store, RATINGS, **told) == 1
+    assert start(rate, store, RATINGS, **told) == Exit.FAILED
     assert failure(store, RATINGS)["reason"] == "EvaluatorDiffers"
 
 
 def test_other_weights_than_were_promised_are_refused(prepared, start: Start):
     store = prepared("run")
     told = to_fit(store, initial={**initial(store), "digest": "f" * 64})
-    assert start(rate, store, EVALUATOR, **told) == 1
+    assert start(rate, store, EVALUATOR, **told) == Exit.FAILED
     assert failure(store, EVALUATOR)["reason"] == "WeightsDiffer"
 
 
