@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 from charts import CHART, VALUES, Helm, Refused, Rendered, found_helm
 from selfie.engine.settings import EngineSettings
 from selfie.generation.settings import GenerationSettings
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.rpc.settings import ServerSettings
 from selfie.scoring.settings import ScoringSettings
 from selfie.training.settings import TrainingSettings

@@ -46,7 +46,7 @@ from selfie.kube.objects import (
     uid_of,
     version_of,
 )
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.kube.transport import Access
 from selfie.rpc.entrances import Entrance
 from selfie.rpc.server import build_server

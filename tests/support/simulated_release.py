@@ -32,7 +32,7 @@ from selfie.kube.objects import (
     namespace_of,
     uid_of,
 )
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.runs.observed import WorkObserved
 from selfie.runs.status import RunStatus, derived_reason
 from selfie.runs.steps import ENGINE, GENERATION, SCORING, Step

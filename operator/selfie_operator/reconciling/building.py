@@ -7,7 +7,7 @@ from typing import Protocol
 from selfie.artifacts.store import Store, open_store
 from selfie.kube.api import Api
 from selfie.kube.objects import Kind, Object
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie_operator.keys import Key, Reconcile
 from selfie_operator.reconciling.archives import Archives
 from selfie_operator.reconciling.ending import Ending

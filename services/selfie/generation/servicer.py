@@ -11,9 +11,16 @@ from google.protobuf.message import Message
 from selfie.artifacts.manifests import Manifest
 from selfie.generation.dataset import generate_dataset
 from selfie.generation.flow import Flow
-from selfie.generation.fronts import Front
+from selfie.generation.fronts import Fronts
 from selfie.generation.http.tracing import begin_trace, trace_of
-from selfie.generation.messages import identity_message, job_of, parameters_of, sample_message, weights_of
+from selfie.generation.messages import (
+    identity_message,
+    job_of,
+    kind_of,
+    parameters_of,
+    sample_message,
+    weights_of,
+)
 from selfie.generation.online import Generator, Wish
 from selfie.generation.retries import RetryingEngine, RetryLimits
 from selfie.generation.verification import verify_engine
@@ -38,7 +45,7 @@ class Parts:
     Batch work waits an engine's failures out by ``retries``; an online caller hears of them.
     """
 
-    front: Front
+    fronts: Fronts
     replica: Replica
     tokenizer: ChatTokenizer | None = None
     flow: Flow = field(default_factory=Flow)
@@ -56,7 +63,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> generation_pb2.GenerateResponse:
         wish = Wish(request.samples, parameters_of(request.parameters), request.random_seed)
-        generator = Generator(self._parts.front.online(), self._parts.tokenizer)
+        generator = Generator(self._parts.fronts.of().online(), self._parts.tokenizer)
         if request.messages:
             chat = [{"role": turn.role, "content": turn.content} for turn in request.messages]
             found = await generator.from_messages(chat, wish)
@@ -80,7 +87,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             run_uid=attempt.run_uid,
             loop=asyncio.get_running_loop(),
         )
-        engine = await self._parts.front.of_policy(place, weights_of(request.policy))
+        engine = await self._parts.fronts.of(kind_of(request)).of_policy(place, weights_of(request.policy))
         identity, ref, proof = await verify_engine(place, engine, request.policy.digest)
         return generation_pb2.VerifyEngineResponse(
             engine=identity_message(identity), result=step_result(ref, proof)
@@ -102,7 +109,7 @@ def generation_service(parts: Parts) -> Service:
 
     async def generate(context: OperationContext, request: generation_pb2.GenerateDatasetRequest) -> Manifest:
         begin_trace(trace_of(context.run_uid, context.step, context.attempt))
-        engine = await parts.front.of_policy(context, weights_of(request.policy))
+        engine = await parts.fronts.of(kind_of(request)).of_policy(context, weights_of(request.policy))
         return await generate_dataset(
             context, job_of(request), RetryingEngine(engine, parts.retries), parts.flow
         )

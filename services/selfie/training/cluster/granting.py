@@ -16,7 +16,7 @@ from selfie.errors import OutOfDate
 from selfie.kube.api import Api
 from selfie.kube.frozen import Frozen, frozen_from
 from selfie.kube.objects import CONFIG_MAP, SELFIE_RUN, Object
-from selfie.kube.pods import ContainerSettings, begun_with
+from selfie.kube.pod_settings import ContainerSettings, begun_with
 from selfie.runs.names import frozen_name
 from selfie.training.cluster.authority import (
     Asked,

@@ -8,7 +8,7 @@ from prometheus_client import Counter
 
 from selfie.errors import InvalidInput
 from selfie.kube.client import ClientSettings, connect
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.kube.transport import Access
 from selfie.rpc.stores import store_opener
 from selfie.training.cluster.controller import ClusterJobs
