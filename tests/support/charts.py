@@ -79,9 +79,12 @@ def settings(changes: Mapping[str, Any]) -> list[str]:
     return [f"--set-json={path}={json.dumps(value)}" for path, value in changes.items()]
 
 
-def found_helm(kubeconfig: Path | None = None) -> Helm:
-    """Helm of this machine, or the one that `make cluster-tools` has built; else the test is skipped."""
-    executable = binaries.find(pins.EXTRAS["helm"], cache=binaries.cache_directory())
+def found_helm(kubeconfig: Path | None = None, which: str = "helm") -> Helm:
+    """Helm of this machine, or the one that `make cluster-tools` has built; else the test is skipped.
+
+    ``which`` is ``helm``, the newest, or ``helm3``.
+    """
+    executable = binaries.find(pins.EXTRAS[which], cache=binaries.cache_directory())
     if executable is None:
-        pytest.skip("there is no helm; `make cluster-tools` builds it")
+        pytest.skip(f"there is no {which}; `make test-chart` builds it")
     return Helm(executable, kubeconfig)

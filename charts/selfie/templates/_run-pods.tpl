@@ -76,12 +76,20 @@ graceSeconds: {{ $values.graceSeconds }}
 {{/* /tmp is there already: the code that makes these pods sees to it. */}}
 {{- define "selfie.run-pod.volumes" -}}
 {{- $store := include "selfie.store.volumes" .root | fromYamlArray }}
-{{- with concat $store .root.Values.allPods.extraVolumes .values.extraVolumes }}{{ toYaml . }}{{ end }}
+{{- $shared := list }}
+{{- with .values.sharedMemory }}
+{{- $shared = list (dict "name" "shared-memory" "emptyDir" (dict "medium" "Memory" "sizeLimit" .)) }}
+{{- end }}
+{{- with concat $store $shared .root.Values.allPods.extraVolumes .values.extraVolumes }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{- define "selfie.run-pod.mounts" -}}
 {{- $store := include "selfie.store.mounts" .root | fromYamlArray }}
-{{- with concat $store .root.Values.allPods.extraVolumeMounts .values.extraVolumeMounts }}{{ toYaml . }}{{ end }}
+{{- $shared := list }}
+{{- if .values.sharedMemory }}
+{{- $shared = list (dict "name" "shared-memory" "mountPath" "/dev/shm") }}
+{{- end }}
+{{- with concat $store $shared .root.Values.allPods.extraVolumeMounts .values.extraVolumeMounts }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{- define "selfie.run-pods.volume" -}}

@@ -19,6 +19,7 @@ from selfie_operator.reconciling.services import GrpcServices, Services
 from selfie_operator.reconciling.settings import ReconcilingSettings
 from selfie_operator.reconciling.settling import Settling
 from selfie_operator.reconciling.stepping import Stepping
+from selfie_operator.run_metrics import BOARD
 
 
 class Told(Protocol):
@@ -74,8 +75,9 @@ def assemble(
         runs=caches,
         recorder=recorder,
         freezer=freezer,
-        stepping=Stepping(observer, services, settling, now),
+        stepping=Stepping(observer, services, settling, now, BOARD),
         ending=Ending(freezer, observer, services, settling, caches, now),
         limit=settings.max_active_runs,
         now=now,
+        board=BOARD,
     )

@@ -15,6 +15,8 @@ from typing import Final
 from selfie import errors
 from selfie.dispatch.calls import StepCall
 from selfie.kube.frozen import Frozen
+from selfie.monitoring.boards import RunBoard
+from selfie.monitoring.sights import RunName
 from selfie.runs import reasons
 from selfie.runs.actions import Action, CancelStep, Outcome, StartStep, Verdict
 from selfie.runs.conditions import has_status
@@ -85,8 +87,14 @@ class Stepping:
     """Takes runs that have begun, or begin now, one look further."""
 
     def __init__(
-        self, observer: Observer, services: Services, settling: Settling, now: Callable[[], datetime]
+        self,
+        observer: Observer,
+        services: Services,
+        settling: Settling,
+        now: Callable[[], datetime],
+        board: RunBoard,
     ) -> None:
+        self._board = board
         self._observer = observer
         self._services = services
         self._settling = settling
@@ -148,6 +156,8 @@ class Stepping:
         return Acted()
 
     async def _keep(self, look: Look, sight: Sight) -> None:
+        subject = look.record.subject
+        self._board.observe(RunName(subject.namespace, subject.name), look.run.spec, sight.observed)
         if sight.archive is not None:
             await sight.archive.tell(look.record.status)
             await sight.archive.let_go(look.run.spec, look.record.status, sight.observed)
