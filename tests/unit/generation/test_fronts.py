@@ -33,6 +33,6 @@ async def test_a_service_for_one_kind_takes_work_of_no_other(tmp_path: Path):
     await found.close()
 
 
-def test_an_address_that_is_no_runs_own_is_refused(tmp_path: Path):
+async def test_an_address_that_is_no_runs_own_is_refused(tmp_path: Path):
     with pytest.raises(InvalidInput, match="the same for every run"):
         fronts_of(settings(tmp_path, engine_address="dns:///e:1", run_server_address="http://e:1"), None)
