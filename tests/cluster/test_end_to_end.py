@@ -1,5 +1,7 @@
 """A user's way, on real pods: install the chart, apply one run, wait for it, use what it has made.
 
+Twice: with artifacts on a volume, and with a server of S3's protocol in a pod.
+
 A tiny random model; all else is as it is anywhere: a namespace that enforces restricted Pod Security,
 the release's own accounts, and Jobs, engine and scoring workers in pods of the run.
 """
@@ -14,15 +16,15 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from cluster import volumes
 from clusters import apply
-from installations import MOUNTED_AT, RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
+from installations import RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
 from killing import MODEL, SPEC, made_by
 from scorer_client import compared
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.run_files import read_status
 from selfie.errors import Unauthenticated
 from selfie.runs.lineage import published_policy
+from thin_pods import SUPPORT, thin_pod
 from waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -42,6 +44,13 @@ class Ended:
         label = "app.kubernetes.io/component"
         last = {name: states[-1] for name, states in self.pods.items()}
         return {name: pod for name, pod in last.items() if pod["metadata"]["labels"][label] == component}
+
+
+@pytest.fixture(scope="module", params=["release_on_volume", "release_on_objects"])
+def release(request: pytest.FixtureRequest) -> Installation:
+    """The chart on the node, one place for artifacts after the other."""
+    found: Installation = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +126,9 @@ def scorer(release: Installation, ended: Ended) -> str:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "application"}}
     for entry in (secret, account):
         release.kubectl("apply", "-f", "-", given=json.dumps(entry))
-    root = ended.run.store.uri.removeprefix(release.directory.as_uri())
     release.install(
         scorer={
-            "weights": {"run": f"file://{MOUNTED_AT}{root}"},
+            "weights": {"run": release.place.uri_of(ended.run.store)},
             "callers": [f"{release.namespace}/application"],
             "apiTokensSecretName": "callers",
         }
@@ -151,46 +159,19 @@ def test_the_scorer_answers_nobody_without_a_token(release: Installation, scorer
 
 
 def _asked_by_a_pod(release: Installation) -> dict[str, Any]:
-    volume, mount = volumes.environment_mount()
-    token = {"audience": "selfie.dev", "path": "token"}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "application", "namespace": release.namespace},
-        "spec": {
-            "restartPolicy": "Never",
-            "serviceAccountName": "application",
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-                "fsGroup": 10001,
-            },
-            "containers": [
-                {
-                    "name": "application",
-                    "image": "localhost/selfie:thin",
-                    "imagePullPolicy": "Never",
-                    "command": [
-                        "python",
-                        f"{mount['mountPath']}/checkout/tests/support/scorer_client.py",
-                        f"dns:///{RELEASE}-scorer:50051",
-                        "/token/token",
-                    ],
-                    "volumeMounts": [mount, {"name": "token", "mountPath": "/token"}],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-            "volumes": [
-                volume,
-                {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
-            ],
-        },
-    }
+    token = {"serviceAccountToken": {"audience": "selfie.dev", "path": "token"}}
+    pod = thin_pod(
+        "application",
+        release.namespace,
+        (f"{SUPPORT}/scorer_client.py", f"dns:///{RELEASE}-scorer:50051", "/token/token"),
+        mounts=[
+            (
+                {"name": "token", "projected": {"sources": [token]}},
+                {"name": "token", "mountPath": "/token"},
+            )
+        ],
+        serviceAccountName="application",
+    )
     apply(release.cluster, pod)
 
     def is_over() -> bool:
