@@ -4,6 +4,7 @@ Whoever wants to disturb a program at a certain moment first stops its time ther
 the API takes longer than a small program has left.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -80,7 +81,7 @@ def _runs(words: Sequence[str], module: str) -> bool:
     if not module:
         # All but the one that holds the pod's namespaces, whose command is a single word.
         return len(words) > 2
-    return ("-m", module) in zip(words, words[1:], strict=False)
+    return ("-m", module) in itertools.pairwise(words)
 
 
 def _memory_group(pid: int) -> Path:

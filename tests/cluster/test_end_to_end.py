@@ -9,7 +9,7 @@ the release's own accounts, and Jobs, engine and scoring workers in pods of the 
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,26 +46,36 @@ class Ended:
         return {name: pod for name, pod in last.items() if pod["metadata"]["labels"][label] == component}
 
 
+@pytest.fixture(scope="module")
+def begun(
+    release_on_volume: Installation, release_on_objects: Installation, reference: Reference
+) -> Iterator[Mapping[str, tuple[RunOnCluster, PodsSeen]]]:
+    """A run of each release, by its namespace, both at a time: they wait more than they compute."""
+    found = {}
+    for release in (release_on_volume, release_on_objects):
+        seen = PodsSeen.begin(release)
+        found[release.namespace] = (submitted(release, SPEC.format(model=MODEL)), seen)
+    yield found
+    for _, seen in found.values():
+        seen.stop()
+
+
 @pytest.fixture(scope="module", params=["release_on_volume", "release_on_objects"])
 def release(request: pytest.FixtureRequest) -> Installation:
-    """The chart on the node, one place for artifacts after the other."""
+    """The chart on the node, with either place for artifacts."""
     found: Installation = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture(scope="module")
-def ended(release: Installation, reference: Reference) -> Ended:
+def ended(release: Installation, begun: Mapping[str, tuple[RunOnCluster, PodsSeen]]) -> Ended:
     """The run, applied and waited for as a user does it."""
-    seen = PodsSeen.begin(release)
+    run, seen = begun[release.namespace]
     try:
-        run = submitted(release, SPEC.format(model=MODEL))
-        try:
-            release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
-        except Exception as error:
-            raise AssertionError(run.why()) from error
-        until(lambda: not run.pods(), seconds=60)
-    finally:
-        seen.stop()
+        release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
+    except Exception as error:
+        raise AssertionError(run.why()) from error
+    until(lambda: not run.pods(), seconds=60)
     return Ended(run, seen.by_name())
 
 

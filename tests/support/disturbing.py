@@ -1,4 +1,4 @@
-"""What can happen to the pods of a run, at moments that are waited for where nothing is missed: in its files."""
+"""What can happen to the pods of a run, at moments that do not pass while somebody looks."""
 
 import json
 import time

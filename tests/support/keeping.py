@@ -16,7 +16,7 @@ CLAIM = "artifacts"
 MOUNTED_AT = "/var/lib/selfie/artifacts"
 SERVER, PORT, BUCKET = "objects", 9000, "selfie"
 REGION = "eu-central-1"
-KEY, SECRET = "key-of-tests", "secret-of-tests"  # noqa: S105
+KEY, SECRET = "key-of-tests", "secret-of-tests"
 SOURCES = "sources"
 """Folder in which the data sets and models of runs lie."""
 

@@ -31,7 +31,7 @@ def main() -> None:
     made = Client(application).put(f"/{bucket}")
     if made.status_code != 200:
         sys.exit(f"the bucket {bucket} was not made: {made.text}")
-    make_server("0.0.0.0", port, application, threaded=True).serve_forever()  # noqa: S104
+    make_server("0.0.0.0", port, application, threaded=True).serve_forever()
 
 
 if __name__ == "__main__":
