@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from disturbing import STAGE_S, Disturber
-from installations import Installation, submitted
+from installations import Installation, attempts, submitted
 from killing import MODEL, SPEC
 from queue_controller import Flavour, Ticket, queueing
 from selfie.artifacts.manifests import Manifest, read_manifest
@@ -78,8 +78,7 @@ def test_both_pods_go_on_when_one_is_lost(shared: Shared, node: int):
 
 
 def test_lost_pods_and_evictions_cost_no_attempt(shared: Shared):
-    attempts = {path.split("/")[3] for path in shared.store.list(STEP) if not path.endswith("/manifest.json")}
-    assert attempts == {"a1"}
+    assert attempts(shared.store, STEP) == {"a1"}
     assert (shared.at["attempt"], shared.at.get("failures")) == (1, None)
 
 

@@ -1,6 +1,7 @@
 """A release of the chart on a node of its own, a run on it, and what can be seen of the run."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -205,3 +206,9 @@ def start_records(store: Store) -> dict[str, int]:
         if found_it:
             counts[attempt] = counts.get(attempt, 0) + 1
     return counts
+
+
+def attempts(store: Store, step: str = "") -> set[str]:
+    """Names of all attempts at the step, or at any step."""
+    parts = {part for path in store.list(step) for part in path.split("/")}
+    return {part for part in parts if re.fullmatch(r"a\d+", part)}
