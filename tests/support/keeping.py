@@ -10,6 +10,7 @@ from cluster import nodes
 from cluster.running import Cluster
 from clusters import apply, forwarded
 from selfie.artifacts.store import Store, open_store
+from selfie.errors import Unavailable
 from thin_pods import SUPPORT, thin_pod
 
 CLAIM = "artifacts"
@@ -66,7 +67,11 @@ def in_objects(cluster: Cluster, namespace: str) -> Iterator[Place]:
     probe = {"readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1}}
     command = (f"{SUPPORT}/object_server.py", str(PORT), BUCKET)
     apply(cluster, service, secret, thin_pod(SERVER, namespace, command, container=probe))
-    cluster.kubectl("wait", "--for=condition=Ready", f"pod/{SERVER}", f"-n={namespace}", "--timeout=100s")
+    where = (f"pod/{SERVER}", f"-n={namespace}")
+    try:
+        cluster.kubectl("wait", "--for=condition=Ready", *where, "--timeout=100s")
+    except Unavailable as error:
+        raise Unavailable(f"{error}\n{cluster.kubectl('logs', *where)}") from error
     values = {
         "kind": "uri",
         "uri": f"s3://{BUCKET}",

@@ -1,5 +1,6 @@
 """``python object_server.py PORT BUCKET``: a server of S3's protocol with one empty bucket, in memory."""
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -26,8 +27,9 @@ class OneAtATime:
 
 def main() -> None:
     """Serves until it is ended."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     port, bucket = int(sys.argv[1]), sys.argv[2]
-    application = OneAtATime(DomainDispatcherApplication(create_backend_app, service="s3"))
+    application = OneAtATime(DomainDispatcherApplication(create_backend_app))
     made = Client(application).put(f"/{bucket}")
     if made.status_code != 200:
         sys.exit(f"the bucket {bucket} was not made: {made.text}")

@@ -74,6 +74,8 @@ class QueueController:
     flavour: Flavour
     is_open: bool = True
     tickets: dict[str, Ticket] = field(default_factory=dict)
+    leaving: set[str] = field(default_factory=set)
+    """Jobs that are evicted, and not yet as they were."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -89,7 +91,7 @@ class QueueController:
         for job in jobs:
             self.tickets.setdefault(name_of(job), Ticket(copy.deepcopy(job))).uids.add(uid_of(job))
         under_way = [job for job in jobs if not _has_ended(job) and not job["spec"].get("suspend")]
-        waiting = [job for job in jobs if not _has_ended(job) and _can_be_admitted(job)]
+        waiting = [job for job in jobs if self._can_be_admitted(job)]
         if self.is_open and waiting and not under_way:
             await self._admit(waiting[0])
 
@@ -100,6 +102,7 @@ class QueueController:
 
     async def suspend(self, name: str) -> None:
         """Begins to take its nodes away."""
+        self.leaving.add(name)
         await self._change(name, {"spec": {"suspend": True}})
 
     async def reset(self, name: str) -> None:
@@ -111,6 +114,13 @@ class QueueController:
         asked = self.tickets[name].asked["spec"]["template"]
         await self._change(name, {"status": {"startTime": None}}, subresource="status")
         await self._change(name, {"spec": {"template": _restored(job["spec"]["template"], asked)}})
+        self.leaving.discard(name)
+
+    def _can_be_admitted(self, job: Object) -> bool:
+        # While it still has pods, or a start time, its template may not be changed.
+        status: Mapping[str, Any] = job.get("status") or {}
+        has_begun = status.get("active") or status.get("startTime") or _has_ended(job)
+        return bool(job["spec"].get("suspend")) and not has_begun and name_of(job) not in self.leaving
 
     async def _still(self, name: str) -> Object:
         found = await self.api.get(JOB, name, namespace=self.namespace)
@@ -167,12 +177,6 @@ def _restored(present: Object, asked: Object) -> Object:
             "tolerations": asked["spec"].get("tolerations") or [],
         },
     }
-
-
-def _can_be_admitted(job: Object) -> bool:
-    # While it still has pods, or a start time, its template may not be changed.
-    status: Mapping[str, Any] = job.get("status") or {}
-    return bool(job["spec"].get("suspend")) and not status.get("active") and not status.get("startTime")
 
 
 def _has_ended(job: Object) -> bool:
