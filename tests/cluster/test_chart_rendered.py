@@ -238,6 +238,14 @@ def test_every_pod_gets_what_all_pods_are_given(everything: Rendered) -> None:
 
 
 @EACH
+def test_no_program_is_the_first_process_of_its_pod(rendered: Rendered) -> None:
+    # That one gets no signal to end before it has a handler for it, which imports put off.
+    assert {name: pod.get("shareProcessNamespace") for name, pod in rendered.pods()} == dict.fromkeys(
+        rendered.of("Deployment"), True
+    )
+
+
+@EACH
 def test_no_name_stands_twice_in_a_pod(rendered: Rendered) -> None:
     # Helm 4 applies on the server, where such a list is an error.
     for name, pod in rendered.pods():

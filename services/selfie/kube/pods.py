@@ -93,6 +93,10 @@ def assembled(
             "serviceAccountName": settings.service_account,
             "automountServiceAccountToken": settings.automount_token,
             "enableServiceLinks": False,
+            # A container's first process gets no signal that it has no handler for, and imports take
+            # seconds before there is one: a pod that is deleted meanwhile would use up its whole grace.
+            # So the first process is the pod's own, which waits for nothing.
+            "shareProcessNamespace": True,
             "restartPolicy": restart_policy,
             "terminationGracePeriodSeconds": settings.grace_seconds,
             "imagePullSecrets": list(settings.image_pull_secrets),

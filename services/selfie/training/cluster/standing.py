@@ -163,8 +163,10 @@ def _under_way(job: Object, seen: Seen) -> Standing:
 def _podless(job: Object, seen: Seen) -> Standing:
     began = _status(job).get("startTime") or job["metadata"].get("creationTimestamp")
     waits = began is None or seen.now - datetime.fromisoformat(began) < timedelta(seconds=_PODLESS_S)
+    # Just admitted by its queue, it is not gone on with yet, however long ago it began to wait.
+    admitted = _condition(job, "Suspended") is not None
     # After a crash the Job waits by itself, longer and longer, before it makes the next pod.
-    if seen.pods or waits:
+    if seen.pods or waits or admitted:
         return Standing("running")
     return Standing(
         "pending",

@@ -107,6 +107,7 @@ def seen(record: JobRecord = RECORD, job: Object | None = None, *pods: Object, *
         (seen(RECORD, job(), ended(137), pod(name="p2")), "running", ""),
         (seen(RECORD, job(age_s=600), ended(137)), "running", ""),
         (seen(RECORD, job(age_s=600)), "pending", "PodRefused"),
+        (seen(RECORD, job("Suspended", age_s=600, suspend=False)), "running", ""),
         (seen(RECORD, job(), ended(3), failure=ERROR), "running", ""),
         (seen(RECORD, job("FailureTarget"), ended(3), failure=ERROR), "running", ""),
         (seen(RECORD, job("Failed"), ended(3), failure=ERROR), "failed", "ParityBroken"),
