@@ -5,10 +5,12 @@ What operator and training controller are told of the pods that they make: the f
 {{- define "selfie.run-pods" -}}
 {{- $operator := include "selfie.subject" (dict "root" . "component" "operator") }}
 {{- $generation := include "selfie.subject" (dict "root" . "component" "generation") }}
+{{- /* An engine of another maker is held against the run's judge before it samples. */}}
+{{- $judged := ternary (list $generation $operator) (list $operator) (eq (include "selfie.run-servers" .) "true") }}
 engine:
   {{- include "selfie.run-pod" (dict "root" . "component" "engine" "callers" (list $generation $operator)) | trim | nindent 2 }}
 scoring:
-  {{- include "selfie.run-pod" (dict "root" . "component" "scoring" "callers" (list $operator)) | trim | nindent 2 }}
+  {{- include "selfie.run-pod" (dict "root" . "component" "scoring" "callers" $judged) | trim | nindent 2 }}
 trainer:
   {{- include "selfie.run-pod" (dict "root" . "component" "trainer") | trim | nindent 2 }}
 {{- range $kind := list "tgi" "openai" }}

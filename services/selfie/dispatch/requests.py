@@ -1,7 +1,7 @@
 """Requests of the batch methods, made from a SelfieRun."""
 
 from selfie.dispatch.calls import StepCall
-from selfie.runs.lineage import REFERENCE_SCORES
+from selfie.runs.lineage import PREVIOUS, REFERENCE_SCORES
 from selfie.runs.resolving import settings_of
 from selfie.v1 import engine_pb2, filtering_pb2, generation_pb2, scoring_pb2
 
@@ -71,6 +71,7 @@ def verify_engine(call: StepCall) -> generation_pb2.VerifyEngineRequest:
         attempt=call.attempt_message(),
         policy=call.weights("policy"),
         engine=_ENGINES[call.run.spec.generation.engine],
+        previous=call.weights(PREVIOUS) if PREVIOUS in call.inputs else None,
     )
 
 

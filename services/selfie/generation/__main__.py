@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from pydantic_settings import CliApp
 
-from selfie.generation.connecting import fronts_of
+from selfie.generation.connecting import credentials_of, fronts_of
+from selfie.generation.judging import Judges
 from selfie.generation.servicer import Parts, generation_service
 from selfie.generation.settings import GenerationSettings
 from selfie.models.chat import ChatTokenizer
@@ -21,6 +22,7 @@ async def build(settings: GenerationSettings) -> Service:
     parts = Parts(
         fronts=fronts,
         replica=Replica.of("generation", settings),
+        judges=Judges(settings.run_scoring_address, credentials=credentials_of(settings)),
         tokenizer=tokenizer,
         flow=settings.flow,
         retries=settings.retries,

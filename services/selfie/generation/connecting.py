@@ -100,9 +100,14 @@ class OwnEngines:
         await self._engines.close()
 
 
+def credentials_of(settings: GenerationSettings) -> TokenFile | None:
+    """What services that are asked are shown."""
+    return TokenFile(settings.token_file) if settings.token_file else None
+
+
 def _opened(settings: GenerationSettings, address: str) -> Opened:
-    credentials = TokenFile(settings.token_file) if settings.token_file else None
-    channel = connect(address, max_message_bytes=settings.max_message_bytes, credentials=credentials)
+    limit, credentials = settings.max_message_bytes, credentials_of(settings)
+    channel = connect(address, max_message_bytes=limit, credentials=credentials)
 
     async def close() -> None:
         await channel.close()

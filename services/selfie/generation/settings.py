@@ -29,6 +29,11 @@ class GenerationSettings(ServerSettings):
         description="Where each run's own TGI or OpenAI-compatible server is, as http://NAME-{run}:PORT: "
         "beside the engines of `engine_address`, for runs that ask for one of these kinds.",
     )
+    run_scoring_address: str = Field(
+        "",
+        description="gRPC target of a run's scoring workers, with {run} in it where a cluster has many: what "
+        "engines that are not Selfie's own say of themselves is held against them.",
+    )
     engine_model: str = Field(
         "",
         description="openai: name of the model to ask for, where the server has several; with {digest} in "

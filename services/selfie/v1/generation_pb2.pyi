@@ -122,21 +122,29 @@ class VerifyEngineRequest(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
     engine: Global___EngineKind.ValueType
     @_builtins.property
     def attempt(self) -> _artifacts_pb2.Attempt: ...
     @_builtins.property
     def policy(self) -> _artifacts_pb2.Weights: ...
+    @_builtins.property
+    def previous(self) -> _artifacts_pb2.Weights:
+        """The policy before: the run's scoring workers hold it beside the one meant, and the engine's own
+        log-probabilities must not be those of this one. Unset, its word about itself is all there is.
+        """
+
     def __init__(
         self,
         *,
         attempt: _artifacts_pb2.Attempt | None = ...,
         policy: _artifacts_pb2.Weights | None = ...,
         engine: Global___EngineKind.ValueType = ...,
+        previous: _artifacts_pb2.Weights | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "policy", b"policy", "previous", b"previous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "engine", b"engine", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "engine", b"engine", "policy", b"policy", "previous", b"previous"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
