@@ -1,4 +1,4 @@
-"""What the chart makes of its values beside the workloads, which `tests/cluster/test_chart_rendered.py` reads."""
+"""What the chart makes of its values beside workloads, which `tests/cluster/test_chart_rendered.py` reads."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from charts import CHART, VALUES, Helm, Refused, Rendered, found_helm
+from charts import CHART, KUBERNETES, VALUES, Helm, Refused, Rendered, found_helm
 from prometheus import ALERTS, alerts, promtool
 from selfie.runs.load import parse_run
 
@@ -40,7 +40,7 @@ def test_every_file_of_values_can_be_rendered(helm: Helm, name: str) -> None:
     made = helm.rendered(FILES[name], NEEDED.get(name))
     assert made.of("Deployment")
     flags = [f"--set={path}={value}" for path, value in NEEDED.get(name, {}).items()]
-    assert "0 chart(s) failed" in helm.run("lint", str(CHART), f"-f={FILES[name]}", *flags)
+    assert "0 chart(s) failed" in helm.run("lint", str(CHART), KUBERNETES, f"-f={FILES[name]}", *flags)
 
 
 def test_both_helms_make_the_same() -> None:
@@ -180,7 +180,7 @@ def test_accounts_of_all_that_touches_the_store_are_known_to_the_cloud(everythin
 
 def test_shared_memory_is_where_it_is_looked_for(everything: Rendered) -> None:
     trainer = everything.run_pods()["trainer"]
-    assert {"name": "shared-memory", "mountPath": "/dev/shm"} in trainer["volumeMounts"]
+    assert {"name": "shared-memory", "mountPath": "/dev/shm"} in trainer["volumeMounts"]  # noqa: S108
     memory = {"medium": "Memory", "sizeLimit": "8Gi"}
     assert {"name": "shared-memory", "emptyDir": memory} in trainer["volumes"]
 
