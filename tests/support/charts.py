@@ -33,11 +33,11 @@ class Helm:
     executable: Path
     kubeconfig: Path | None = None
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, seconds: float = 120) -> str:
         """What helm prints; `Refused` with its complaint."""
         way = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         command = [str(self.executable), *arguments, *way]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
         if done.returncode:
             raise Refused(done.stderr)
         return done.stdout
