@@ -19,8 +19,8 @@ CHART = Path(__file__).resolve().parents[1] / "charts/selfie"
 VALUES, README = CHART / "values.yaml", CHART / "README.md"
 HEAD = """# The chart
 
-Installs the operator, the services that all runs of a namespace share, and, where it is asked for, a run's judge as a
-public scorer. [Installing](../../docs/install.md) goes through it step by step.
+Installs the operator, the services that all runs of a namespace share, and, where it is asked for, a run's
+judge as a public scorer. [Installing](../../docs/install.md) goes through it step by step.
 
     helm install selfie charts/selfie -n team --create-namespace -f charts/selfie/values-local.yaml
 
@@ -29,14 +29,16 @@ public scorer. [Installing](../../docs/install.md) goes through it step by step.
 | `values-local.yaml` | one node with a volume: kind, minikube, k3s |
 | `values-gpu.yaml` | scoring and training on accelerators, artifacts in an object store |
 
-`artifacts.kind` has no default: without one of these files, or your own choice, nothing is installed. A key that the
-chart does not know is refused.
+`artifacts.kind` has no default: without one of these files, or your own choice, nothing is installed. A
+volume that the chart is to make needs `artifacts.volume.accessMode` and `artifacts.volume.storageClass`;
+neither has one. A key that the chart does not know is refused.
 
 This page is made from `values.yaml` by `make chart-readme`.
 
 | value | default | what it does |
 |---|---|---|
 """
+BAR = "\\|"
 WHOLE = frozenset({"trial.spec", "networkPolicy.egress", "networkPolicy.prometheus", "networkPolicy.scorer"})
 """Values that are told of in one piece, whatever is in them."""
 
@@ -77,7 +79,8 @@ def _of(node: yaml.MappingNode, lines: Sequence[str], above: tuple[str, ...]) ->
         if isinstance(value, yaml.MappingNode) and value.value and not value.flow_style and name not in WHOLE:
             yield from _of(value, lines, path)
         else:
-            default = "see values.yaml" if name in WHOLE else json.dumps(yaml.safe_load(yaml.serialize(value)))
+            plain = yaml.safe_load(yaml.serialize(value))
+            default = "see values.yaml" if name in WHOLE else json.dumps(plain)
             yield Value(name, default, _comment(lines, key.start_mark.line))
 
 
@@ -95,9 +98,7 @@ def _comment(lines: Sequence[str], line: int) -> str:
 
 def text() -> str:
     """The README."""
-    rows = [
-        f"| `{value.path}` | `{value.default}` | {value.told.replace('|', chr(92) + '|')} |" for value in values()
-    ]
+    rows = [f"| `{value.path}` | `{value.default}` | {value.told.replace('|', BAR)} |" for value in values()]
     return HEAD + "\n".join(rows) + "\n"
 
 

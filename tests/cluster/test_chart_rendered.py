@@ -19,6 +19,15 @@ from selfie_operator.settings import OperatorSettings
 EACH = pytest.mark.parametrize("values", VALUES)
 SERVERS = ("filtering", "generation", "training")
 SERVERS_OF_OTHERS = ("tgi", "openai")
+ONLY_WHERE_ASKED_FOR = {
+    "Certificate",
+    "HorizontalPodAutoscaler",
+    "NetworkPolicy",
+    "PodDisruptionBudget",
+    "PodMonitor",
+    "PrometheusRule",
+    "ServiceMonitor",
+}
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +105,11 @@ def test_without_values_the_chart_asks_where_artifacts_shall_be(
 @EACH
 def test_nothing_is_made_outside_of_the_namespace_but_the_resource_definition(rendered: Rendered) -> None:
     kinds = {entry["kind"] for entry in rendered.objects}
-    assert kinds - {"PersistentVolumeClaim"} == {
+    assert kinds - {"PersistentVolumeClaim"} - ONLY_WHERE_ASKED_FOR == {
         "ConfigMap",
         "CustomResourceDefinition",
         "Deployment",
+        "Pod",
         "Role",
         "RoleBinding",
         "Service",
