@@ -20,8 +20,10 @@ CONFLICT = "Conflict"
 class Recorder(Protocol):
     """Tells people of transitions."""
 
-    def record(self, run: Object, event_type: EventType, reason: str, note: str) -> None:
-        """One Event about the run."""
+    def record(
+        self, run: Object, event_type: EventType, reason: str, note: str, *, last: bool = False
+    ) -> None:
+        """One Event about the run; ``last``: the one that tells how it has ended."""
         ...
 
 
@@ -56,7 +58,7 @@ class Record:
         before, self.subject = self.status, Subject.of(written)
         self._is_confirmed = True
         for entry in transitions(before, self.status):
-            self._recorder.record(written, entry.type, entry.reason, entry.note)
+            self._recorder.record(written, entry.type, entry.reason, entry.note, last=entry.last)
 
     async def confirm(self) -> None:
         """Returns if the run is as it was read; else `OutdatedError`."""

@@ -25,6 +25,7 @@ from selfie.runs.run_rules import LOOK_SOON_S
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import TRAINING
+from selfie_operator.keys import NotLeader
 from selfie_operator.reconciling.children import goals_of
 from selfie_operator.reconciling.observing import Observer, Sight
 from selfie_operator.reconciling.queueing import look_again_s, told_before
@@ -143,6 +144,8 @@ class Stepping:
             return Acted(retry_after_s=error.retry_after_s)
         except (errors.Unavailable, errors.Cancelled):
             return Acted()
+        except NotLeader:
+            raise
         except errors.SelfieError as error:
             return refusal(action, error)
         return Acted()

@@ -39,7 +39,7 @@ class Life:
         self.look_s = look_s
         self.task = asyncio.create_task(self.operator.run(self.build, self.ended))
 
-    def build(self, settings: Any, api: Any, caches: Any, recorder: Any) -> Any:
+    def build(self, settings: Any, api: Any, caches: Any, recorder: Any, check: Any) -> Any:
         async def reconcile(key: Key) -> float | None:
             self.election.check()
             self.looks.append(key.name)

@@ -27,7 +27,12 @@ async def cluster_jobs(settings: TrainingSettings) -> AsyncIterator[ClusterJobs]
     if settings.pods is None:
         raise InvalidInput("pods", "is missing", "give --pods FILE")
     pods = PodSettings.read(settings.pods).trainer
-    asked = ClientSettings(access=Access(kubeconfig=settings.kubeconfig))
+    asked = ClientSettings(
+        access=Access(kubeconfig=settings.kubeconfig),
+        agent="selfie-training",
+        per_second=settings.api_qps,
+        burst=settings.api_burst,
+    )
     async with connect(asked, on_answer=lambda *labels: REQUESTS.labels(*labels).inc()) as api:
         jobs = ClusterJobs(
             api=api,
