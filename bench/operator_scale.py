@@ -200,26 +200,22 @@ async def at_rest(release: Release, settle_s: float, seconds: float) -> dict[str
 
 
 async def all_rounds(release: Release, gate: Gate, count: int, patience_s: float) -> dict[str, Any]:
-    """Lets all runs go, until each has ended."""
-    phase, began = await Phase.begin(release), time.monotonic()
-    halves: list[float] = []
+    """Lets all runs go, until each has ended, or the patience has."""
+    phase, began, ledger = await Phase.begin(release), time.monotonic(), release.work.ledger
+    half: float | None = None
+    steps_before = len(ledger.published)
     release.open_gate(gate)
-
-    def over() -> bool:
-        ended = [name for name in release.ended() if name.startswith("run-")]
-        if len(ended) >= count / 2 and not halves:
-            halves.append(time.monotonic() - began)
-        return len(ended) >= count
-
-    await release.until(over, seconds=patience_s, what="all runs end")
+    while len(ends := _ends(release)) < count and time.monotonic() - began < patience_s:
+        if half is None and len(ends) >= count / 2:
+            half = time.monotonic() - began
+        await asyncio.sleep(0.5)
     seconds = time.monotonic() - began
     found = await phase.figures()
-    ends = [how for name, how in release.ended().items() if name.startswith("run-")]
-    ledger = release.work.ledger
     return {
-        "all_ended_s": round(seconds, 1),
-        "half_ended_s": round(halves[0], 1),
-        "steps_a_second": round(len(ledger.published) / seconds, 1),
+        "all_ended_s": round(seconds, 1) if len(ends) == count else None,
+        "half_ended_s": half and round(half, 1),
+        "steps": len(ledger.published) - steps_before,
+        "steps_a_second": round((len(ledger.published) - steps_before) / seconds, 1),
         "complete": ends.count("Complete"),
         "failed": ends.count("Failed"),
         "steps_done_twice": sum(
@@ -228,6 +224,10 @@ async def all_rounds(release: Release, gate: Gate, count: int, patience_s: float
         "wrong": ledger.wrong[:3],
         **found,
     }
+
+
+def _ends(release: Release) -> list[str]:
+    return [how for name, how in release.ended().items() if name.startswith("run-")]
 
 
 async def measured(options: argparse.Namespace, release: Release) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from selfie_operator.probes import Heartbeat, serve_probes
 from selfie_operator.queues import WorkQueue
 from selfie_operator.recorders import Recorder
 from selfie_operator.reflectors import CHILD_LABELS, Reflector, Watching
+from selfie_operator.run_metrics import told_of
 from selfie_operator.settings import OperatorSettings
 from selfie_operator.workers import Workers
 
@@ -184,7 +185,8 @@ class Operator:
         runs = (run_of(self._caches.runs.kind, found) for found in self._caches.runs)
         self._queue.add_all(key for key in runs if key is not None)
         log.info("reconciling", runs=len(self._caches.runs))
-        await workers.run()
+        with told_of(self._caches.runs):
+            await workers.run()
 
     def _hint(self, key: Key, urgent: bool) -> None:
         # A standby only keeps its caches up to date; whoever comes to lead looks at every run.

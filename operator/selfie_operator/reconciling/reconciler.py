@@ -72,6 +72,7 @@ class Reconciler:
         found = self.runs.run(key)
         if found is None or is_going(found):
             # What it owns goes with it, and work that nobody asks about stops by itself.
+            self.stepping.forget(key)
             return None
         record = Record(self.api, self.recorder, Subject.of(found))
         try:
@@ -91,6 +92,7 @@ class Reconciler:
 
     async def _look(self, record: Record) -> float | None:
         if record.status.is_terminal:
+            self.stepping.forget(record.subject.key)
             return await self.ending.look(record)
         try:
             return await self._carry_on(record)
@@ -120,7 +122,7 @@ class Reconciler:
             message = f"{told_before(before)}, and {self.limit} may be active at a time"
             await self._tell(record, Verdict(Outcome.SUSPENDED, reasons.QUEUED, message))
             return look_again_s(before)
-        frozen = await self._frozen(record)
+        frozen = await self.freezer.freeze(record, run)
         return await self.stepping.look(record, self.freezer.run_begun(record.subject, frozen), frozen)
 
     async def _frozen(self, record: Record) -> Frozen:

@@ -25,9 +25,11 @@ from selfie.runs.run_rules import LOOK_SOON_S
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import TRAINING
-from selfie_operator.keys import NotLeader
+from selfie.runs.timing import seconds_to_deadline
+from selfie_operator.keys import Key, NotLeader
 from selfie_operator.reconciling.children import goals_of
 from selfie_operator.reconciling.observing import Observer, Sight
+from selfie_operator.reconciling.pacing import Pace, Work
 from selfie_operator.reconciling.queueing import look_again_s, told_before
 from selfie_operator.reconciling.record import Record
 from selfie_operator.reconciling.services import RunPlace, Services
@@ -36,7 +38,7 @@ from selfie_operator.reconciling.settling import Settling
 LOOK_AT_STALL_S: Final = 30.0
 """What stalls a run is mostly told of by a watch; what is not is looked for this often."""
 LOOK_AT_JOBS_S: Final = 20.0
-"""Jobs are watched, and are only asked how far they are."""
+"""Jobs are watched, and are only asked how far they are; of many together less often."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,11 @@ class Stepping:
         self._services = services
         self._settling = settling
         self._now = now
+        self._pace = Pace()
+
+    def forget(self, key: Key) -> None:
+        """Called with a run that is gone, or has ended."""
+        self._pace.seen(key, None)
 
     async def look(
         self, record: Record, run: SelfieRun, frozen: Frozen, *, before: int | None = None
@@ -157,6 +164,8 @@ class Stepping:
 
     def _next_look(self, look: Look, observed: Observed, decided: Plan, acted: Acted) -> float | None:
         status, wait = look.record.status, decided.requeue_after_s
+        work = kind_of(observed.work)
+        self._pace.seen(look.record.subject.key, work)
         if status.is_terminal:
             return LOOK_SOON_S
         if look.is_halted:
@@ -165,10 +174,23 @@ class Stepping:
             return look_again_s(look.before) if look.before is not None else None
         if has_status(status.conditions, "Stalled", "True"):
             return max(wait or 0.0, LOOK_AT_STALL_S)
-        work = observed.work
-        if work is not None and work.is_live and work.step.service == TRAINING:
-            return max(wait or 0.0, LOOK_AT_JOBS_S)
+        if work is not None:
+            return self._paced(look, work, wait or 0.0)
         return max(wait, acted.retry_after_s) if wait is not None else None
+
+    def _paced(self, look: Look, work: Work, wait: float) -> float:
+        wait = max(wait, LOOK_AT_JOBS_S) if work == "job" else wait
+        left = seconds_to_deadline(look.run.spec, look.record.status, self._now())
+        paced = max(wait, self._pace.wait_s(work))
+        # A second later it has passed.
+        return paced if left is None else min(paced, max(left + 1, wait))
+
+
+def kind_of(work: WorkObserved | None) -> Work | None:
+    """What the work is that goes on; None if none does."""
+    if work is None or not work.is_live:
+        return None
+    return "job" if work.step.service == TRAINING else "call"
 
 
 def is_intent(before: RunStatus, after: RunStatus) -> bool:

@@ -37,9 +37,9 @@ class TrainingSettings(ServerSettings):
         None, description="kubernetes: file to reach the API server by; without it, the pod's own account."
     )
     api_qps: float = Field(
-        20, gt=0, description="kubernetes: requests to the API server a second, on average."
+        50, gt=0, description="kubernetes: requests to the API server a second, on average."
     )
-    api_burst: int = Field(40, ge=1, description="kubernetes: requests to the API server at once.")
+    api_burst: int = Field(100, ge=1, description="kubernetes: requests to the API server at once.")
     keep_seconds: float = Field(
         15, ge=0, description="kubernetes: how long a Job stays once it has ended and its end is recorded."
     )

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from prometheus_client import Counter
-
 from selfie.errors import InvalidInput
 from selfie.kube.client import ClientSettings, connect
 from selfie.kube.pods import PodSettings
@@ -13,12 +11,9 @@ from selfie.kube.transport import Access
 from selfie.rpc.stores import store_opener
 from selfie.training.cluster.controller import ClusterJobs
 from selfie.training.cluster.granting import Grants
+from selfie.training.cluster.metrics import REQUESTS
 from selfie.training.cluster.sweeping import Sweeper
 from selfie.training.settings import TrainingSettings
-
-REQUESTS = Counter(
-    "selfie_training_api_requests", "Requests to the API server.", ["verb", "resource", "code"]
-)
 
 
 @asynccontextmanager
