@@ -13,6 +13,8 @@ Work = Literal["job", "call"]
 
 LOOKS_A_SECOND: Final[dict[Work, float]] = {"job": 5.0, "call": 20.0}
 """Of a call nothing is told before it is asked for, so its end would be noticed late."""
+LOOK_AT_JOBS_S: Final = 20.0
+"""Jobs are watched, and are only asked how far they are."""
 
 
 class Pace:
@@ -31,6 +33,13 @@ class Pace:
             self._at_work[key] = work
             self._count[work] += 1
 
-    def wait_s(self, work: Work) -> float:
+    def turn_s(self, work: Work) -> float:
         """Seconds between two looks at a run with such work, for all of them to have their turn."""
         return self._count[work] / LOOKS_A_SECOND[work]
+
+
+def wait_s(work: Work, wanted_s: float, *, turn_s: float, deadline_s: float | None) -> float:
+    """Seconds to the next look: as wanted, or in the run's turn, but soon after a deadline has passed."""
+    soonest = max(wanted_s, LOOK_AT_JOBS_S) if work == "job" else wanted_s
+    wait = max(soonest, turn_s)
+    return wait if deadline_s is None else min(wait, max(deadline_s + 1, soonest))

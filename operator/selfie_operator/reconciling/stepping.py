@@ -29,7 +29,7 @@ from selfie.runs.timing import seconds_to_deadline
 from selfie_operator.keys import Key, NotLeader
 from selfie_operator.reconciling.children import goals_of
 from selfie_operator.reconciling.observing import Observer, Sight
-from selfie_operator.reconciling.pacing import Pace, Work
+from selfie_operator.reconciling.pacing import Pace, Work, wait_s
 from selfie_operator.reconciling.queueing import look_again_s, told_before
 from selfie_operator.reconciling.record import Record
 from selfie_operator.reconciling.services import RunPlace, Services
@@ -37,8 +37,6 @@ from selfie_operator.reconciling.settling import Settling
 
 LOOK_AT_STALL_S: Final = 30.0
 """What stalls a run is mostly told of by a watch; what is not is looked for this often."""
-LOOK_AT_JOBS_S: Final = 20.0
-"""Jobs are watched, and are only asked how far they are; of many together less often."""
 
 
 @dataclass(frozen=True)
@@ -175,15 +173,9 @@ class Stepping:
         if has_status(status.conditions, "Stalled", "True"):
             return max(wait or 0.0, LOOK_AT_STALL_S)
         if work is not None:
-            return self._paced(look, work, wait or 0.0)
+            left = seconds_to_deadline(look.run.spec, status, self._now())
+            return wait_s(work, wait or 0.0, turn_s=self._pace.turn_s(work), deadline_s=left)
         return max(wait, acted.retry_after_s) if wait is not None else None
-
-    def _paced(self, look: Look, work: Work, wait: float) -> float:
-        wait = max(wait, LOOK_AT_JOBS_S) if work == "job" else wait
-        left = seconds_to_deadline(look.run.spec, look.record.status, self._now())
-        paced = max(wait, self._pace.wait_s(work))
-        # A second later it has passed.
-        return paced if left is None else min(paced, max(left + 1, wait))
 
 
 def kind_of(work: WorkObserved | None) -> Work | None:
