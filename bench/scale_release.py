@@ -270,7 +270,12 @@ async def opened(cluster: Cluster, limits: Mapping[str, tuple[float, int]]) -> A
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     with TemporaryDirectory(prefix="sfs") as folder:
         async with Release(cluster, Path(folder), limits).open() as release:
-            yield release
+            try:
+                yield release
+            except BaseException:
+                for name in MODULES:
+                    print(f"--- {name}: {release.log(name)[-3000:]}", file=sys.stderr)
+                raise
 
 
 def _end_of(found: Object) -> str:

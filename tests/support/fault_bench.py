@@ -186,6 +186,8 @@ class Stage:
             "SELFIE_KUBECONFIG": str(way),
             "SELFIE_NAMESPACE": self.namespace,
             "SELFIE_IDENTITY": identity,
+            # A kubelet starts the next process in the pod of the last one.
+            "SELFIE_POD_UID": f"pod-{identity}",
             "SELFIE_PORT": "0",
             "SELFIE_PORT_FILE": str(folder / f"{identity}.port"),
             "SELFIE_GENERATION_ADDRESS": work.shared,
