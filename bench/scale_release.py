@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import structlog
 import yaml
 from processes import Meter
-from prometheus_client.parser import text_string_to_metric_families
+from scrapes import Scrape
 
 from charts import VALUES, found_helm
 from cluster.fake_kubelet import FakeKubelet
@@ -159,7 +160,7 @@ class Release:
             await asyncio.sleep(0.1)
         return time.monotonic() - began
 
-    async def scraped(self, name: str) -> "Scrape":
+    async def scraped(self, name: str) -> Scrape:
         """What the process tells Prometheus."""
         port = json.loads((self.folder / f"{name}.port").read_text())["metricsPort"]
 
@@ -190,7 +191,6 @@ class Release:
 
     def _environment(self, name: str) -> dict[str, str]:
         per_second, burst = self._limits[name]
-        own: dict[str, str] = {}
         if name == "training":
             own = {"SELFIE_BACKEND": "kubernetes", "SELFIE_ARTIFACT_ROOTS": json.dumps([self.root])}
         else:
@@ -219,11 +219,9 @@ class Release:
         own = {name: process.pid for name, process in self.processes.items()}
         return {**self._of_cluster, **own, "bench": os.getpid()}
 
-    @property
+    @cached_property
     def _of_cluster(self) -> dict[str, int]:
-        if not hasattr(self, "_components"):
-            self._components = self.cluster.pids()
-        return self._components
+        return self.cluster.pids()
 
     async def _found(self, name: str, _namespace: str) -> Object | None:
         return self.services.objects.get(name)
@@ -232,36 +230,6 @@ class Release:
         for process in self.processes.values():
             process.kill()
             process.wait()
-
-
-@dataclass(frozen=True)
-class Scrape:
-    """Samples by their names and labels."""
-
-    samples: dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-    @classmethod
-    def of(cls, text: str) -> "Scrape":
-        """Of the text that Prometheus would get."""
-        found = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                found[sample.name, frozenset(sample.labels.items())] = sample.value
-        return cls(found)
-
-    def total(self, name: str, **labels: str) -> float:
-        """Sum of the samples of this name that carry these labels."""
-        wanted = set(labels.items())
-        return sum(value for (found, has), value in self.samples.items() if found == name and wanted <= has)
-
-    def by(self, name: str, *labels: str) -> dict[str, float]:
-        """The sums by values of these labels."""
-        found: dict[str, float] = {}
-        for (sample, has), value in self.samples.items():
-            if sample == name:
-                key = " ".join(dict(has).get(label, "") for label in labels)
-                found[key] = found.get(key, 0.0) + value
-        return found
 
 
 @asynccontextmanager
