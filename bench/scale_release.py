@@ -92,8 +92,6 @@ class Release:
         self.work = SimulatedWork(folder, self._found)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.meter = Meter(self._pids)
-        self.api: KubeApi
-        self.node: FakeKubelet
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Release"]:
@@ -130,12 +128,12 @@ class Release:
         process.send_signal(signum)
         await asyncio.to_thread(process.wait, 60)
 
-    async def create(self, name: str, **metadata: Any) -> None:
+    async def create(self, name: str) -> None:
         """A run of three rounds."""
         wanted = {
             "apiVersion": SELFIE_RUN.api_version,
             "kind": SELFIE_RUN.kind,
-            "metadata": {"name": name, "namespace": NAMESPACE, **metadata},
+            "metadata": {"name": name, "namespace": NAMESPACE},
             "spec": SPEC,
         }
         await self.api.create(SELFIE_RUN, wanted)
@@ -171,7 +169,6 @@ class Release:
         return Scrape.of(await asyncio.to_thread(ask))
 
     def log(self, name: str) -> str:
-        """What the process has logged."""
         return (self.folder / f"{name}.log").read_text()
 
     def _install(self) -> None:
