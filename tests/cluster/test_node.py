@@ -18,7 +18,8 @@ from cluster.images import write_archive
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, found, started_or_skipped
 from selfie.errors import Unavailable
-from selfie.kube.pods import Container, ContainerSettings, pod_spec
+from selfie.kube.pod_settings import ContainerSettings
+from selfie.kube.pods import Container, pod_spec
 from waiting import until
 
 SCRATCH = ({"name": "tmp", "emptyDir": {}}, {"name": "tmp", "mountPath": "/tmp"})  # noqa: S108

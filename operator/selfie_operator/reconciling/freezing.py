@@ -48,7 +48,9 @@ class Freezer:
         return self._known[subject.uid]
 
     async def freeze(self, record: Record, run: SelfieRun) -> Frozen:
-        """Fixes it, for a run that `find` knows nothing of; of two that do, the first decides."""
+        """Fixes it, unless that was done before; of two that do, the first decides."""
+        if record.subject.uid in self._known:
+            return self._known[record.subject.uid]
         await record.confirm()
         subject = record.subject
         frozen = self.frozen_of(subject, run)

@@ -9,6 +9,7 @@ from selfie.runs.observed import ManifestSummary, Observed, ServiceObserved, Sto
 from selfie.runs.spec import RunSpec, SelfieRun
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import ENGINE, Step, step_at, steps_of
+from selfie_operator.keys import NotLeader
 from selfie_operator.reconciling.archives import Archive, Archives
 from selfie_operator.reconciling.children import OWN
 from selfie_operator.reconciling.services import RunPlace, Services
@@ -40,6 +41,8 @@ class Observer:
             if not subject.is_told_of:
                 await archive.begin(run, at.uid)
             manifests = await archive.manifests(spec)
+        except NotLeader:
+            raise
         except (Unavailable, FailedPrecondition) as error:
             # That it cannot be reached is the one reason that needs no other word.
             reason = error.reason if isinstance(error, FailedPrecondition) else ""
