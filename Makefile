@@ -13,7 +13,7 @@ export UV_LINK_MODE ?= hardlink
 # A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test test-cluster test-faults test-engines cluster-tools check bench proto requirements images clean
+.PHONY: help demo test kill-test test-chart test-cluster test-faults test-engines cluster-tools check bench proto dashboards chart-readme requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -28,6 +28,9 @@ test: $(VENV)/.dev ## Run all tests; needs neither cluster nor GPU nor network
 kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing; takes an hour on two cores
 	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)
 
+test-chart: chart-tools ## Render the chart with Helm 3 and 4, try it on a control plane, scrape a run by its configuration
+	@pytest tests/chart tests/cluster/test_chart_rendered.py tests/cluster/test_chart_installed.py --timeout 600 $(ARGS)
+
 test-cluster: cluster-tools ## Run all that needs a Kubernetes, on one that is started for it; root for real pods
 	@pytest tests/cluster -m "not faults" --timeout 600 $(ARGS)
 
@@ -35,6 +38,12 @@ test-faults: cluster-tools ## Run every fault case at every point; takes hours
 	@SELFIE_RELIABILITY=$(CURDIR)/bench/reliability.json pytest tests/cluster/test_fault_*.py --timeout 0 $(ARGS)
 	@pytest tests/cluster -m faults --timeout 0 --ignore-glob='*/test_fault_*.py' $(ARGS)
 	@python tools/reliability.py
+
+chart-tools: cluster-tools
+	@command -v promtool > /dev/null || [ "$$(id -u)" != 0 ] || \
+	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends prometheus; }
+	@$(CLUSTER) build --level control-plane --with helm3
 
 cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; minutes, once
 	@missing="$$($(CLUSTER) check --level node --packages)"; \
@@ -56,6 +65,8 @@ check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and gener
 	lint-imports
 	python tools/protos.py check
 	python tools/openapi.py check
+	python tools/dashboards check
+	python tools/chart_readme.py check
 
 bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in bench/results
 	python bench/scoring.py
@@ -63,6 +74,12 @@ bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in b
 proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1, and describe the HTTP API
 	python tools/protos.py generate
 	python tools/openapi.py generate
+
+dashboards: $(VENV)/.dev ## Write Grafana's dashboards into the chart
+	python tools/dashboards generate
+
+chart-readme: $(VENV)/.dev ## Write the chart's README from its values
+	python tools/chart_readme.py generate
 
 requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \

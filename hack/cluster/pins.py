@@ -54,6 +54,7 @@ _KUBERNETES: Final = Module("kubernetes", "k8s.io/kubernetes", "k8s.io/component
 _ETCD: Final = Module("etcd", "go.etcd.io/etcd/server/v3")
 _NODE: Final = Module("node", "github.com/coredns/coredns")
 _HELM: Final = Module("helm", "helm.sh/helm/v4", "helm.sh/helm/v4/internal/version.version")
+_HELM_3: Final = Module("helm3", "helm.sh/helm/v3", "helm.sh/helm/v3/internal/version.version")
 
 
 def _kubernetes(name: str) -> Tool:
@@ -76,7 +77,10 @@ NODE: Final = (
 )
 PAUSE: Final = Tool("pause", _NODE, "./pause", ())
 """What holds a pod's namespaces open. It tells no version, so it never comes from PATH."""
-EXTRAS: Final = {"helm": Tool("helm", _HELM, "helm.sh/helm/v4/cmd/helm", ("version", "--short"))}
+EXTRAS: Final = {
+    "helm": Tool("helm", _HELM, "helm.sh/helm/v4/cmd/helm", ("version", "--short")),
+    "helm3": Tool("helm3", _HELM_3, "helm.sh/helm/v3/cmd/helm", ("version", "--short")),
+}
 
 
 @cache

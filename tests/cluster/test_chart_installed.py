@@ -11,9 +11,11 @@ import pytest
 from charts import CHART, VALUES, Helm, Rendered, found_helm
 from cluster.running import Cluster
 from clusters import apply, found
+from foreign_kinds import define_foreign_kinds
 from raw_api import RawApi
 from selfie.errors import Unavailable
-from selfie.kube.pods import Container, PodSettings, pod_metadata, pod_spec
+from selfie.kube.pod_settings import PodSettings
+from selfie.kube.pods import Container, pod_metadata, pod_spec
 from waiting import until
 
 TEAM = "team"
@@ -37,6 +39,7 @@ def release(control_plane: Cluster) -> Iterator[Release]:
     """Every branch of the chart, installed by Helm."""
     helm = found_helm(control_plane.kubeconfig)
     apply(control_plane, *_surroundings())
+    define_foreign_kinds(control_plane)
     control_plane.kubectl("wait", "--for=create", "serviceaccount/default", f"-n={TEAM}", "--timeout=60s")
     helm.run("install", "r", str(CHART), f"-n={TEAM}", f"-f={VALUES['everything']}")
     with RawApi(control_plane.kubeconfig) as api:
@@ -65,7 +68,14 @@ def _surroundings() -> list[dict[str, Any]]:
 
 
 def test_every_pod_of_the_release_is_let_in(release: Release) -> None:
-    wanted = {name: entry["spec"]["replicas"] for name, entry in release.rendered.of("Deployment").items()}
+    scaled = {
+        entry["spec"]["scaleTargetRef"]["name"]: entry["spec"]["minReplicas"]
+        for entry in release.rendered.of("HorizontalPodAutoscaler").values()
+    }
+    wanted = {
+        name: scaled.get(name) or entry["spec"]["replicas"]
+        for name, entry in release.rendered.of("Deployment").items()
+    }
 
     def all_made() -> bool:
         items = found(release.cluster, "replicasets", f"-n={TEAM}")["items"]

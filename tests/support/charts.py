@@ -16,6 +16,9 @@ CHART = Path(__file__).parents[2] / "charts/selfie"
 VALUES = {path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*-values.yaml"))}
 """Values with which the chart can be installed, by name; ``everything`` has every branch in it."""
 
+KUBERNETES = "--kube-version=1.36.3"
+"""Without a cluster, a Helm 3 that was built from its module alone thinks of a very old one."""
+
 Object: TypeAlias = dict[str, Any]
 
 
@@ -30,18 +33,19 @@ class Helm:
     executable: Path
     kubeconfig: Path | None = None
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, seconds: float = 120) -> str:
         """What helm prints; `Refused` with its complaint."""
         way = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         command = [str(self.executable), *arguments, *way]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
         if done.returncode:
             raise Refused(done.stderr)
         return done.stdout
 
     def rendered(self, values: Path, changes: Mapping[str, Any] | None = None) -> "Rendered":
         """The objects of a release ``r`` in the namespace ``team``."""
-        text = self.run("template", "r", str(CHART), "-n=team", f"-f={values}", *settings(changes or {}))
+        place = ("-n=team", f"-f={values}", KUBERNETES)
+        text = self.run("template", "r", str(CHART), *place, *settings(changes or {}))
         return Rendered([entry for entry in yaml.safe_load_all(text) if entry])
 
 
@@ -66,7 +70,7 @@ class Rendered:
         found: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             found |= self.of("ConfigMap")[source["configMapRef"]["name"]]["data"]
-        return found | {entry["name"]: entry["value"] for entry in container["env"]}
+        return found | {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
 
     def run_pods(self) -> Object:
         """What the operator is told of the pods that it makes."""
@@ -79,9 +83,12 @@ def settings(changes: Mapping[str, Any]) -> list[str]:
     return [f"--set-json={path}={json.dumps(value)}" for path, value in changes.items()]
 
 
-def found_helm(kubeconfig: Path | None = None) -> Helm:
-    """Helm of this machine, or the one that `make cluster-tools` has built; else the test is skipped."""
-    executable = binaries.find(pins.EXTRAS["helm"], cache=binaries.cache_directory())
+def found_helm(kubeconfig: Path | None = None, which: str = "helm") -> Helm:
+    """Helm of this machine, or the one that `make cluster-tools` has built; else the test is skipped.
+
+    ``which`` is ``helm``, the newest, or ``helm3``.
+    """
+    executable = binaries.find(pins.EXTRAS[which], cache=binaries.cache_directory())
     if executable is None:
-        pytest.skip("there is no helm; `make cluster-tools` builds it")
+        pytest.skip(f"there is no {which}; `make test-chart` builds it")
     return Helm(executable, kubeconfig)

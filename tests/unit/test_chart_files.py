@@ -25,6 +25,8 @@ FREE = {
     "affinity",
     "requests",
     "limits",
+    "spec",
+    "accountAnnotations",
 }
 
 

@@ -40,3 +40,11 @@ dns:///{{ include "selfie.name" . }}.{{ .root.Release.Namespace }}.svc:50051
 {{- else }}{{ $name }}:{{ $images.tag | default .root.Chart.AppVersion }}
 {{- end }}
 {{- end }}
+
+{{/* Secret with the scorer's certificate; empty without one. */}}
+{{- define "selfie.scorer.tls" -}}
+{{- $tls := .Values.scorer.tls }}
+{{- if $tls.secretName }}{{ $tls.secretName }}
+{{- else if $tls.certManager.enabled }}{{ include "selfie.name" (dict "root" . "component" "scorer") }}-tls
+{{- end }}
+{{- end }}

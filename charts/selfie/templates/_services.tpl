@@ -2,7 +2,8 @@
 A gRPC service as Deployment, headless Service and account:
 (dict "root" $ "component" NAME "service" FULL-GRPC-NAME "values" VALUES "image" service|gpu
       "args" ARGUMENTS-AFTER-PYTHON "callers" SUBJECTS "env" LIST "volumes" LIST "mounts" LIST
-      "startSeconds" TIME-UNTIL-IT-LISTENS "checksum" TEXT)
+      "startSeconds" TIME-UNTIL-IT-LISTENS "checksum" TEXT "apiPort" PORT "healthPort" PORT
+      "scales" WHETHER-SOMEBODY-ELSE-COUNTS-THE-REPLICAS)
 */}}
 {{- define "selfie.service" -}}
 {{- $name := include "selfie.name" . }}
@@ -12,6 +13,10 @@ metadata:
   name: {{ $name }}
   labels:
     {{- include "selfie.labels" . | nindent 4 }}
+  {{- with .root.Values.artifacts.accountAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 automountServiceAccountToken: false
 ---
 apiVersion: v1
@@ -32,6 +37,11 @@ spec:
     - name: metrics
       port: 9090
       targetPort: metrics
+    {{- with .apiPort }}
+    - name: api
+      port: {{ . }}
+      targetPort: api
+    {{- end }}
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -40,7 +50,9 @@ metadata:
   labels:
     {{- include "selfie.labels" . | nindent 4 }}
 spec:
+  {{- if not .scales }}
   replicas: {{ .values.replicas }}
+  {{- end }}
   revisionHistoryLimit: 3
   selector:
     matchLabels:
@@ -63,6 +75,8 @@ spec:
       # It reads the API server's keys, by which callers' tokens are verified.
       automountServiceAccountToken: true
       enableServiceLinks: false
+      # The first process of a container would not hear that it shall end before it is done with its imports.
+      shareProcessNamespace: true
       terminationGracePeriodSeconds: 30
       securityContext:
         {{- include "selfie.pod.security" . | nindent 8 }}
@@ -88,17 +102,22 @@ spec:
               containerPort: 50051
             - name: metrics
               containerPort: 9090
+            {{- with .apiPort }}
+            - name: api
+              containerPort: {{ . }}
+            {{- end }}
+          {{- $health := .healthPort | default 50051 }}
           startupProbe:
-            grpc: {port: 50051}
+            grpc: {port: {{ $health }}}
             periodSeconds: 2
             failureThreshold: {{ div .startSeconds 2 }}
           livenessProbe:
-            grpc: {port: 50051}
+            grpc: {port: {{ $health }}}
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 6
           readinessProbe:
-            grpc: {port: 50051, service: {{ .service }}}
+            grpc: {port: {{ $health }}, service: {{ .service }}}
             periodSeconds: 5
             timeoutSeconds: 5
           lifecycle:

@@ -16,6 +16,8 @@ from selfie import errors
 from selfie.kube.api import Api
 from selfie.kube.frozen import Frozen
 from selfie.kube.objects import Object, is_going
+from selfie.monitoring.boards import RunBoard
+from selfie.monitoring.sights import RunName
 from selfie.runs import reasons
 from selfie.runs.actions import Outcome, Verdict
 from selfie.runs.reporting import told
@@ -63,6 +65,7 @@ class Reconciler:
     ending: Ending
     limit: int | None
     now: Callable[[], datetime]
+    board: RunBoard
     outdated: dict[Key, int] = field(default_factory=dict)
     """How many looks in a row have found a run that was not as the watch had told."""
 
@@ -72,6 +75,8 @@ class Reconciler:
         found = self.runs.run(key)
         if found is None or is_going(found):
             # What it owns goes with it, and work that nobody asks about stops by itself.
+            self.board.forget(RunName(*key))
+            self.stepping.forget(key)
             return None
         record = Record(self.api, self.recorder, Subject.of(found))
         try:
@@ -88,9 +93,12 @@ class Reconciler:
             message = f"the operator stumbled over this run ({type(error).__name__}); its log says more"
             await self._stall(record, INTERNAL, message)
             raise
+        finally:
+            self.board.tell(RunName(*key), record.status)
 
     async def _look(self, record: Record) -> float | None:
         if record.status.is_terminal:
+            self.stepping.forget(record.subject.key)
             return await self.ending.look(record)
         try:
             return await self._carry_on(record)
@@ -120,7 +128,7 @@ class Reconciler:
             message = f"{told_before(before)}, and {self.limit} may be active at a time"
             await self._tell(record, Verdict(Outcome.SUSPENDED, reasons.QUEUED, message))
             return look_again_s(before)
-        frozen = await self._frozen(record)
+        frozen = await self.freezer.freeze(record, run)
         return await self.stepping.look(record, self.freezer.run_begun(record.subject, frozen), frozen)
 
     async def _frozen(self, record: Record) -> Frozen:

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from selfie.artifacts.metrics import count_error
 from selfie.errors import AlreadyExists, FailedPrecondition, NotFound, SelfieError, Unavailable
 
 # Packages whose errors mean that the outside failed, whatever class they have.
@@ -57,6 +58,7 @@ def translated(place: str, *, missing: type[SelfieError]) -> Iterator[None]:
         ours = _translate(error, place, missing)
         if ours is None:
             raise
+        count_error(place, ours)
         raise ours from error
 
 

@@ -15,6 +15,7 @@ from selfie.cli.arguments import (
     EngineAddress,
     EngineKeyFile,
     EngineModel,
+    MetricsPort,
     Output,
     Place,
     RunFile,
@@ -42,13 +43,14 @@ def run(
     engine_address: EngineAddress = None,
     engine_model: EngineModel = "",
     engine_api_key_file: EngineKeyFile = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Take a run through all its rounds on this machine; the same command again goes on."""
     from selfie.cli.running import EngineOptions, run_file
 
     with told_to_people():
         options = EngineOptions(engine_address, engine_model, engine_api_key_file)
-        raise typer.Exit(run_file(file, artifacts, cache_dir(), options))
+        raise typer.Exit(run_file(file, artifacts, cache_dir(), options, metrics_port))
 
 
 @app.command()

@@ -33,6 +33,15 @@ EngineModel = Annotated[
 EngineKeyFile = Annotated[
     Path | None, typer.Option(help="File with that server's API key.", dir_okay=False, exists=True)
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Answer Prometheus on this port of this machine: /metrics has the run's figures, /targets lists "
+        "its processes (HTTP service discovery).",
+    ),
+]
 
 
 def check_output(output: str) -> None:

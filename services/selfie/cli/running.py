@@ -1,9 +1,11 @@
 """`selfie run` and what it ends with."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -31,7 +33,13 @@ class EngineOptions:
     key_file: Path | None = None
 
 
-def run_file(file: Path, artifacts: str | None, cache_dir: Path, options: EngineOptions) -> int:
+def run_file(
+    file: Path,
+    artifacts: str | None,
+    cache_dir: Path,
+    options: EngineOptions,
+    metrics_port: int | None = None,
+) -> int:
     """Runs the file's run to its end and returns the exit status; the last line is the report's path."""
     console = Console(highlight=False, soft_wrap=True)
     configure("selfie", "warning")
@@ -39,7 +47,8 @@ def run_file(file: Path, artifacts: str | None, cache_dir: Path, options: Engine
     engine = _engine(run, options)
     with opened(run, artifacts_uri(artifacts, run)) as local:
         console.print(f"Run [bold]{run.metadata.name}[/] in {local.uri}")
-        status = _finish(local, console, cache_dir, engine)
+        run_it = partial(run_here, model_cache=cache_dir, engine=engine, metrics_port=metrics_port)
+        status = _finish(local, console, run_it)
         if not status.is_terminal:
             console.print(f"Stopped. The same command goes on from here: selfie run {file}")
             return STOPPED
@@ -67,9 +76,11 @@ def _engine(run: SelfieRun, options: EngineOptions) -> "EngineChoice | None":
     return engine_choice(run.spec, options.address, options.model, options.key_file)
 
 
-def _finish(local: LocalRun, console: Console, cache_dir: Path, engine: "EngineChoice | None") -> RunStatus:
+def _finish(
+    local: LocalRun, console: Console, run_it: Callable[..., Coroutine[Any, Any, RunStatus]]
+) -> RunStatus:
     with RunDisplay(console) as display:
-        return asyncio.run(run_here(local, model_cache=cache_dir, watch=display.watch, engine=engine))
+        return asyncio.run(run_it(local, watch=display.watch))
 
 
 def _has_failed(status: RunStatus) -> bool:

@@ -29,6 +29,8 @@ from selfie.v1 import (
 
 CALL_SECONDS = 60
 LOST = "ProcessLost"
+_UNTOLD = frozenset({"tokens_per_second", "memory_bytes"})
+"""Measures of a job that Prometheus is told, and people are not."""
 STATES: dict[int, WorkState] = {
     training_pb2.JOB_STATE_PENDING: "pending",
     training_pb2.JOB_STATE_RUNNING: "running",
@@ -134,7 +136,8 @@ async def _observe_job(channel: grpc.aio.Channel, run_uri: str, step: Step, atte
 
 def activity(progress: training_pb2.JobProgress) -> str:
     """What a job does now, with its latest figures."""
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in sorted(progress.measures.items()))
+    told = sorted((name, value) for name, value in progress.measures.items() if name not in _UNTOLD)
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in told)
     return f"{progress.activity} ({figures})" if figures else progress.activity
 
 

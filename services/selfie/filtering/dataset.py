@@ -12,6 +12,7 @@ import pyarrow as pa
 from selfie.artifacts.manifests import FileEntry, Manifest, ManifestRef, read_ref
 from selfie.artifacts.rows import PAIR_SCHEMA
 from selfie.artifacts.shards import read_shard
+from selfie.filtering.metrics import count_pairs
 from selfie.filtering.rules import Candidate, Label, Rules, counts, label_pairs, measures
 from selfie.rpc.operation_context import OperationContext
 
@@ -33,6 +34,8 @@ def filter_dataset(context: OperationContext, source: ManifestRef, rules: Rules)
     tables = [read_shard(context.store, entry) for entry in judged.group(GROUP)]
     labels = label_pairs([candidate for table in tables for candidate in _candidates(table)], rules)
     finished = context.finished_shards(GROUP)
+    found = counts(labels)
+    count_pairs(found)
     files, start = [], 0
     for index, table in enumerate(tables):
         own = labels[start : start + table.num_rows]
@@ -43,7 +46,7 @@ def filter_dataset(context: OperationContext, source: ManifestRef, rules: Rules)
         files=tuple(files),
         inputs={"input": source.sha256, **_weights_of(judged)},
         parameters=_parameters(rules),
-        counts=counts(labels),
+        counts=found,
         measures=measures(labels),
     )
 

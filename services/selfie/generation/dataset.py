@@ -27,6 +27,7 @@ from selfie.generation.engines import (
     require_weights,
 )
 from selfie.generation.flow import Calls, Flow, run_bounded
+from selfie.generation.metrics import count_samples
 from selfie.generation.samples import Tally, sample_table, tally
 from selfie.generation.seeds import derive_seeds
 from selfie.rpc.operation_context import OperationContext
@@ -146,6 +147,7 @@ class _Dataset:
                 "the engine gives back text without token ids; use one that returns ids, "
                 "or set generation.allowRetokenized and have them counted",
             )
+        count_samples(arrived)
         self._rows_done += len(arrived)
         self._tokens_sampled += sum(len(sample.response_ids) for sample in arrived)
 

@@ -74,6 +74,13 @@ class ServiceProcess:
             return None
         return f"127.0.0.1:{json.loads(self.port_file.read_text())['port']}"
 
+    def metrics_address(self) -> str | None:
+        """Where it answers /metrics, once it has said so."""
+        try:
+            return f"127.0.0.1:{json.loads(self.port_file.read_text())['metricsPort']}"
+        except FileNotFoundError:
+            return None
+
     def log_tail(self) -> str:
         """The last lines of its log."""
         lines = self.log_file.read_text(errors="replace").splitlines()
@@ -122,6 +129,11 @@ class Processes:
         """Services that have a process, stopping ones among them."""
         stopping = [child for child in self._stopping if child.process.is_alive]
         return sorted({*self._running, *(child.name for child in stopping)})
+
+    def metrics_addresses(self) -> dict[str, str]:
+        """Where each service that listens answers /metrics; may be asked from another thread."""
+        found = {name: child.metrics_address() for name, child in list(self._running.items())}
+        return {name: address for name, address in found.items() if address is not None}
 
     async def channel(self, name: str) -> grpc.aio.Channel | None:
         """A channel to the service, or None unless it says that it is ready."""

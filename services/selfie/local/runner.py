@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,9 @@ from selfie.local.nurseries import nursery_for_runs
 from selfie.local.places import LocalRun, forget, weights_cache
 from selfie.local.processes import Processes
 from selfie.local.world import LocalWorld
+from selfie.monitoring.boards import RunBoard
+from selfie.monitoring.serving import served
+from selfie.monitoring.sights import RunName
 from selfie.processes.spawning import Nursery
 from selfie.runs.observed import Observed
 from selfie.runs.plan import plan
@@ -27,12 +31,22 @@ LOOK_EVERY_S = 0.5
 Watcher = Callable[[RunStatus, Observed], None]
 
 
+NAMESPACE = "local"
+"""What stands in the place of a namespace in the metrics of a run on this machine."""
+
+
 async def run_here(
-    local: LocalRun, *, model_cache: Path, watch: Watcher, engine: "EngineChoice | None" = None
+    local: LocalRun,
+    *,
+    model_cache: Path,
+    watch: Watcher,
+    engine: "EngineChoice | None" = None,
+    metrics_port: int | None = None,
 ) -> RunStatus:
     """Takes the run as far as it goes; returns its last status.
 
-    ``engine`` is one that is there already; without it the run starts its own.
+    ``engine`` is one that is there already; without it the run starts its own. With ``metrics_port``
+    Prometheus finds the run and its processes there (`selfie.monitoring.serving`).
 
     A run that has ended returns at once. SIGINT and SIGTERM end the processes in order and return
     a status that is not terminal: the same call goes on from there. Raises `Unavailable` when a
@@ -44,11 +58,29 @@ async def run_here(
         launches = Launches(local, nursery.address, external.flags if external else ())
         world = LocalWorld(local, processes, launches, model_cache=model_cache, engine=external)
         try:
-            return await _until_it_ends(world, local, watch, nursery)
+            with _watched(local, processes, watch, metrics_port) as watching:
+                return await _until_it_ends(world, local, watching, nursery)
         finally:
             await processes.close()
             if external is not None:
                 await external.close()
+
+
+@contextmanager
+def _watched(local: LocalRun, processes: Processes, watch: Watcher, port: int | None) -> Iterator[Watcher]:
+    """The watcher, which tells Prometheus too where that is wanted."""
+    if port is None:
+        yield watch
+        return
+    board, name = RunBoard(), RunName(NAMESPACE, local.run.metadata.name)
+
+    def watching(status: RunStatus, observed: Observed) -> None:
+        board.tell(name, status)
+        board.observe(name, local.run.spec, observed)
+        watch(status, observed)
+
+    with served(board, processes.metrics_addresses, port):
+        yield watching
 
 
 def _external(engine: "EngineChoice", local: LocalRun) -> "ExternalEngine":

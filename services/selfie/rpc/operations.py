@@ -29,6 +29,7 @@ from selfie.artifacts.store import Store
 from selfie.errors import AlreadyExists, Cancelled, NotFound, SelfieError
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operation_messages import done_operation, pending_operation
+from selfie.rpc.operation_metrics import count_end, working
 from selfie.v1 import artifacts_pb2
 
 log = structlog.get_logger()
@@ -179,10 +180,12 @@ class OperationRunner:
     async def _run(self, name: str, record: OperationRecord, context: OperationContext) -> None:
         beating = asyncio.create_task(self._beat(name, record, context))
         try:
-            ended = await asyncio.to_thread(self._work, record, context)
+            with working(record):
+                ended = await asyncio.to_thread(self._work, record, context)
         finally:
             beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
+        count_end(ended)
         try:
             await asyncio.to_thread(write_record, context.store, context.step, context.attempt, ended)
         except SelfieError:

@@ -13,6 +13,7 @@ import grpc
 import structlog
 
 from selfie.errors import InvalidInput
+from selfie.rpc.certificates import tell_expiry
 from selfie.rpc.settings import ServerSettings
 
 log = structlog.get_logger()
@@ -105,6 +106,7 @@ class _Reading:
         found = cls(state, files.context(), files.configuration())
         if files.state() != state:
             raise OSError("they are being renewed")
+        tell_expiry(files.certificate)
         return found
 
 

@@ -21,6 +21,7 @@ from selfie.errors import FailedPrecondition
 from selfie.method.pairing import NoPair
 from selfie.rpc.operation_context import OperationContext
 from selfie.scoring.core import Scorer
+from selfie.scoring.flips import Flips
 from selfie.scoring.judged import Fields, Judging, scored_row
 from selfie.scoring.kinds import KINDS, Kind, KindName
 from selfie.scoring.known import known_reference, row_key
@@ -69,6 +70,7 @@ class _DatasetScoring:
         self._done = 0
         self._total = 0
         self._known = known_reference(context.store, task.reference_scores, scorer.provenance)
+        self._flips = Flips(context.store, task.reference_scores)
 
     def run(self) -> Manifest:
         store, task = self._context.store, self._task
@@ -87,7 +89,10 @@ class _DatasetScoring:
             self._kind.add(group, list(islice(scored, len(asked))))
             for group, asked in zip(groups, samples, strict=True)
         ]
-        self._write("pairs", index, [pair for pair in made if not isinstance(pair, NoPair)], PAIR_SCHEMA)
+        pairs = [pair for pair in made if not isinstance(pair, NoPair)]
+        for pair in pairs:
+            self._flips.add(pair)
+        self._write("pairs", index, pairs, PAIR_SCHEMA)
         self._done += rows
         self._context.progress(self._done, self._total)
 
@@ -162,7 +167,7 @@ class _DatasetScoring:
             },
             parameters=_parameters(task) | {"precision": provenance.precision},
             counts=self._kind.counts(),
-            measures=self._kind.measures(),
+            measures=self._kind.measures() | self._flips.measures(),
         )
 
 

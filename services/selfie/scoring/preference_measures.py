@@ -34,12 +34,14 @@ class PreferenceTally:
         self._divergence.extend(row["divergence"] for row in scored if row["divergence"] is not None)
 
     def counts(self) -> dict[str, int]:
-        """``ties`` are pairs whose margin lies within the judge's error."""
+        """``ties`` are pairs whose margin lies within the judge's error; ``tokens`` those of responses."""
         if not self._rows:
-            return {"pairs": 0, "responses": 0, "ties": 0}
+            return {"pairs": 0, "responses": 0, "ties": 0, "tokens": 0}
         columns = self._columns()
         ties = int((np.abs(columns["margin"]) <= columns["tie_band"]).sum())
-        return {"pairs": len(self._rows), "responses": 2 * len(self._rows), "ties": ties}
+        tokens = int(columns["chosen_tokens"].sum() + columns["rejected_tokens"].sum())
+        pairs = len(self._rows)
+        return {"pairs": pairs, "responses": 2 * pairs, "ties": ties, "tokens": tokens}
 
     def measures(self) -> Measures:
         """Accuracies from 0 to 1, a tie counting half, by judge and by subset; see the functions below."""

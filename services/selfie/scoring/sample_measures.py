@@ -39,11 +39,11 @@ class SampleTally:
             self._confidences.append(pair["confidence"])
 
     def counts(self) -> dict[str, int]:
-        """``cut`` are responses that the length limit ended; the rest are prompts by their outcome."""
+        """``cut`` are responses that the length limit ended, ``tokens`` those of all; the rest prompts."""
         responses, pairs = len(self._tokens), len(self._margins)
         found = {"prompts": self._prompts, "responses": responses, "pairs": pairs}
         outcomes = {count: self._unpaired[reason] for reason, count in OUTCOMES.items()}
-        return {**found, **outcomes, "cut": responses - self._finished}
+        return {**found, **outcomes, "cut": responses - self._finished, "tokens": sum(self._tokens)}
 
     def measures(self) -> dict[str, float]:
         """Means and shares over the responses, margins over the pairs; what has no basis is absent.

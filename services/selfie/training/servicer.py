@@ -17,6 +17,7 @@ from selfie.runs.programs import ProgramName
 from selfie.training.core import InThreads, JobController
 from selfie.training.job import Job, Jobs
 from selfie.training.local import LocalProcesses
+from selfie.training.metrics import WatchedJobs
 from selfie.training.outcomes import Progress
 from selfie.training.programs import MODULES
 from selfie.training.records import job_name
@@ -169,7 +170,7 @@ def training_service(settings: TrainingSettings, modules: Mapping[ProgramName, s
 
 def service_of(jobs: Jobs, settings: TrainingSettings, close: Callable[[], Awaitable[None]]) -> Service:
     """The service that answers for these jobs; ``close`` ends what they hold."""
-    servicer = TrainingServicer(jobs, poll_seconds=settings.poll_seconds)
+    servicer = TrainingServicer(WatchedJobs(jobs), poll_seconds=settings.poll_seconds)
 
     def register(server: grpc.aio.Server) -> None:
         training_pb2_grpc.add_TrainingServiceServicer_to_server(servicer, server)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from google.rpc import code_pb2
+from prometheus_client import REGISTRY
 
 from selfie.artifacts.manifests import Manifest, read_manifest
 from selfie.artifacts.operations import operation_name, read_record, write_record
@@ -267,3 +268,16 @@ async def test_a_failure_carries_its_reason_and_whether_to_try_again(attempt):
 async def test_an_operation_that_was_never_started_is_not_found(attempt):
     with pytest.raises(NotFound, match="start it first"):
         await runner_of(ToyWork()).get(name_of(attempt))
+
+
+async def test_prometheus_is_told_how_work_ends(attempt):
+    def ended(state: str, reason: str = "") -> float:
+        labels = {"method": METHOD, "state": state, "reason": reason}
+        return REGISTRY.get_sample_value("selfie_operations_ended_total", labels) or 0.0
+
+    before = ended("succeeded")
+    runner = runner_of(ToyWork())
+    operation = await start(runner, attempt)
+    await runner.wait(operation.name, 10)
+    await until(lambda: ended("succeeded") == before + 1)
+    assert REGISTRY.get_sample_value("selfie_operations_running", {"method": METHOD}) == 0

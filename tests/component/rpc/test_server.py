@@ -219,6 +219,23 @@ async def test_metrics_count_calls_by_method_and_code(serve):
     assert float(line.rsplit(" ", 1)[1]) >= 1
 
 
+async def test_metrics_name_the_request_behind_a_time_and_the_reason_behind_a_refusal(serve):
+    server, channel = await serve(toy(lambda request: raising(errors.FailedPrecondition("Broken", "no"))))
+    server.serve_metrics()
+    stub = filtering_pb2_grpc.FilteringServiceStub(channel)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.Filter(valid_request(), timeout=5, metadata=[("x-request-id", "request-7")])
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{server.metrics_port}/metrics",
+        headers={"Accept": "application/openmetrics-text; version=1.0.0"},
+    )
+    page = (await asyncio.to_thread(lambda: urllib.request.urlopen(asked).read())).decode()
+    times = [line for line in page.splitlines() if line.startswith("selfie_grpc_handling_seconds_bucket")]
+    assert any('{request_id="request-7"}' in line for line in times)
+    refused = f'selfie_grpc_refused_total{{method="{NAME}/Filter",reason="Broken"}}'
+    assert any(line.startswith(refused) for line in page.splitlines())
+
+
 async def test_a_stream_is_guarded_too(serve):
     class ToyTraining(training_pb2_grpc.TrainingServiceServicer):
         async def WatchTrainingJob(self, request, context):

@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 
 from certificates import Authority, Files
 from selfie.errors import InvalidInput
@@ -241,3 +243,13 @@ async def test_half_of_what_tls_needs_is_refused(serve: Serve, files: Files, mis
     files.write(Authority("ours").signed("scorer"))
     with pytest.raises(InvalidInput, match=missing.replace("_", "-")):
         await serve(**{missing: None})
+
+
+async def test_prometheus_is_told_when_the_certificate_in_use_runs_out(serve: Serve, files: Files) -> None:
+    authority = Authority("one")
+    files.write(authority.signed("service"))
+    await serve()
+    labels = {"certificate": str(files.certificate)}
+    told = REGISTRY.get_sample_value("selfie_certificate_expiry_timestamp_seconds", labels)
+    found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    assert told == found.not_valid_after_utc.timestamp()

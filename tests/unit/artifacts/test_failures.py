@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from prometheus_client import REGISTRY
 
 from selfie.artifacts.failures import translated
 from selfie.artifacts.object_files import ObjectFiles
@@ -133,3 +134,18 @@ def test_a_creation_that_met_another_one_is_tried_again() -> None:
     store = Store("memory://run", ObjectFiles(Terse("ConditionalRequestConflict"), "run"))
     store.create("a", b"mine")
     assert store.read("a") == b"mine"
+
+
+def test_prometheus_is_told_of_what_a_store_does_wrong_and_of_nothing_else():
+    def counted() -> float:
+        labels = {"scheme": "s3", "reason": "Unavailable"}
+        return REGISTRY.get_sample_value("selfie_store_errors_total", labels) or 0.0
+
+    before = counted()
+    for error in (FileNotFoundError("x"), FileExistsError("x")):
+        with pytest.raises(SelfieError), translated("s3://bucket/x", missing=NotFound):
+            raise error
+    assert counted() == before
+    with pytest.raises(Unavailable), translated("s3://bucket/x", missing=NotFound):
+        raise ConnectionResetError("gone")
+    assert counted() == before + 1

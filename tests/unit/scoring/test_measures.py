@@ -35,6 +35,7 @@ def test_samples_are_counted_by_outcome():
         "identical": 2,
         "too_few": 1,
         "cut": 1,
+        "tokens": 6,
     }
 
 
@@ -105,7 +106,7 @@ def tally() -> PreferenceTally:
 
 def test_the_judge_is_right_wrong_or_half_right_where_it_cannot_tell(tally: PreferenceTally):
     found = tally.measures()
-    assert tally.counts() == {"pairs": 4, "responses": 8, "ties": 1}
+    assert tally.counts() == {"pairs": 4, "responses": 8, "ties": 1, "tokens": 120}
     assert found["n"] == 4
     assert found["accuracy"] == (1 + 0.5 + 0 + 1) / 4
     assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]

@@ -34,6 +34,7 @@ from selfie.training.trainer.parameters import TrainingParameters
 from selfie.training.trainer.parity import Parity, measure_parity
 from selfie.training.trainer.peers import is_main, peers_needed
 from selfie.training.trainer.sources import Sources, fetch_sources
+from selfie.training.trainer.speed import Speed
 from selfie.training.trainer.steps import (
     NOISE_SCHEMA,
     STEP_SCHEMA,
@@ -118,10 +119,12 @@ class _Training:
 
     def _train(self, trainer: NoiseAwareDPOTrainer, progress: ProgressWriter) -> float:
         """Seconds that the training took in this start."""
+        speed = Speed()
 
         def report(done: int, total: int) -> None:
             figures = _latest(trainer.steps)
-            progress.update(done, total, "training", **figures)
+            here = speed.measures(trainer.steps[trainer.first_step :])
+            progress.update(done, total, "training", **figures, **here)
             logger.info("step %d of %d: %s", done, total, figures)
 
         trainer.add_callback(

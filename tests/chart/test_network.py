@@ -1,0 +1,170 @@
+"""Who may reach whom, worked out from the policies as the chart makes them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from charts import VALUES, Rendered, found_helm
+from selfie.kube.labels import child_labels
+from selfie.kube.pods import GRPC_PORT, METRICS_PORT
+
+Object = Mapping[str, Any]
+TEAM, APPS, MONITORING, ELSEWHERE = "team", "apps", "monitoring", "elsewhere"
+API, PLAIN = 8080, 8080
+PORTS = {"grpc": GRPC_PORT, "metrics": METRICS_PORT, "http": PLAIN, "api": API}
+RUN: dict[str, Any] = {"metadata": {"name": "toy", "namespace": TEAM, "uid": "u"}}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """Somebody on the network; those of other namespaces have no labels that count."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Rendered:
+    return found_helm().rendered(VALUES["everything"])
+
+
+@pytest.fixture(scope="module")
+def pods(rendered: Rendered) -> dict[str, Pod]:
+    """Those of the release by component, those of a run as they are made, and strangers."""
+    found = {
+        name.removeprefix("aligned-"): entry["spec"]["template"]["metadata"]["labels"]
+        for name, entry in rendered.of("Deployment").items()
+    }
+    found["engine"] = child_labels(RUN, "engine")
+    found["scoring"] = child_labels(RUN, "scoring")
+    found["trainer"] = child_labels(RUN, "trainer", managed_by="selfie-training")
+    ours = {name: Pod(name, TEAM, labels) for name, labels in found.items()}
+    strangers = {name: Pod(name, name, {}) for name in (APPS, MONITORING, ELSEWHERE)}
+    return {**ours, **strangers, "neighbour": Pod("neighbour", TEAM, {"app": "other"})}
+
+
+def policies(rendered: Rendered, pod: Pod, way: str) -> Iterator[Object]:
+    """Those that bind the pod in this direction."""
+    for entry in rendered.of("NetworkPolicy").values():
+        spec = entry["spec"]
+        if pod.namespace == TEAM and way in spec["policyTypes"] and selects(spec["podSelector"], pod.labels):
+            yield spec
+
+
+def selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    return (selector.get("matchLabels") or {}).items() <= labels.items()
+
+
+def allows(rendered: Rendered, own: Pod, other: Pod, port: int, way: str) -> bool:
+    """As Kubernetes says: who is bound by no policy is free; else one rule of one of them is enough."""
+    bound = list(policies(rendered, own, way))
+    end, key = ("from", "ingress") if way == "Ingress" else ("to", "egress")
+    rules = [rule for spec in bound for rule in spec.get(key) or ()]
+    return not bound or any(matches(rule, end, other, port) for rule in rules)
+
+
+def matches(rule: Object, end: str, other: Pod, port: int) -> bool:
+    ports = {PORTS.get(entry["port"], entry["port"]) for entry in rule.get("ports", ())}
+    if ports and port not in ports:
+        return False
+    return not rule.get(end) or any(peer_is(peer, other) for peer in rule[end])
+
+
+def peer_is(peer: Object, other: Pod) -> bool:
+    if "namespaceSelector" in peer:
+        names = {"kubernetes.io/metadata.name": other.namespace}
+        return selects(peer["namespaceSelector"], names) and selects(
+            peer.get("podSelector", {}), other.labels
+        )
+    return other.namespace == TEAM and selects(peer["podSelector"], other.labels)
+
+
+def reaches(rendered: Rendered, source: Pod, target: Pod, port: int) -> bool:
+    return allows(rendered, source, target, port, "Egress") and allows(
+        rendered, target, source, port, "Ingress"
+    )
+
+
+CALLS = {
+    ("operator", "generation"),
+    ("operator", "filtering"),
+    ("operator", "training"),
+    ("operator", "engine"),
+    ("operator", "scoring"),
+    ("generation", "engine"),
+    # An engine of another maker is held against the run's judge.
+    ("generation", "scoring"),
+    ("trainer", "trainer"),
+    (APPS, "scorer"),
+}
+
+
+def test_each_is_called_by_exactly_those_who_call_it(rendered: Rendered, pods: Mapping[str, Pod]) -> None:
+    servers = [name for name in pods if name not in (APPS, MONITORING, ELSEWHERE, "neighbour", "operator")]
+    open_to = {
+        (source, target)
+        for source in pods
+        for target in servers
+        if reaches(rendered, pods[source], pods[target], GRPC_PORT)
+    }
+    assert open_to == CALLS
+
+
+def test_those_who_may_call_are_those_whose_tokens_are_taken(
+    rendered: Rendered, pods: Mapping[str, Pod]
+) -> None:
+    told = {
+        server: rendered.environment(f"aligned-{server}")["SELFIE_CALLERS"]
+        for server in ("generation", "filtering", "training")
+    }
+    run = {
+        part: entry["value"]
+        for part in ("engine", "scoring")
+        for entry in rendered.run_pods()[part]["env"]
+        if entry["name"] == "SELFIE_CALLERS"
+    }
+    callers = {
+        (caller, server)
+        for server, subjects in {**told, **run}.items()
+        for caller in ("operator", "generation", "filtering", "training")
+        if f":aligned-{caller}" in subjects
+    }
+    assert callers == {call for call in CALLS if call[1] not in ("trainer", "scorer")}
+
+
+@pytest.mark.parametrize("name", ["generation", "filtering", "training", "scorer", "engine", "scoring"])
+def test_prometheus_reads_metrics_and_nobody_else_does(
+    rendered: Rendered, pods: Mapping[str, Pod], name: str
+) -> None:
+    readers = {other for other in pods if reaches(rendered, pods[other], pods[name], METRICS_PORT)}
+    assert readers == {MONITORING}
+
+
+def test_the_operators_metrics_are_prometheus_alone(rendered: Rendered, pods: Mapping[str, Pod]) -> None:
+    assert {other for other in pods if reaches(rendered, pods[other], pods["operator"], PLAIN)} == {
+        MONITORING
+    }
+
+
+def test_an_engine_of_another_maker_is_reached_by_generation_and_prometheus(
+    rendered: Rendered, pods: Mapping[str, Pod]
+) -> None:
+    readers = {other for other in pods if reaches(rendered, pods[other], pods["engine"], PLAIN)}
+    assert readers == {"generation", MONITORING}
+
+
+@pytest.mark.parametrize("port", [443, 6443, 53])
+def test_all_reach_names_the_api_server_and_the_store(
+    rendered: Rendered, pods: Mapping[str, Pod], port: int
+) -> None:
+    outside = Pod("outside", "nowhere", {})
+    ours = [pod for pod in pods.values() if pod.labels.get("app.kubernetes.io/name") == "selfie"]
+    assert all(allows(rendered, pod, outside, port, "Egress") for pod in ours)
+    assert not any(allows(rendered, pod, outside, 80, "Egress") for pod in ours)
+
+
+def test_without_the_switch_there_is_no_policy() -> None:
+    assert not found_helm().rendered(VALUES["volume"]).of("NetworkPolicy")

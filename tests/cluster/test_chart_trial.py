@@ -1,0 +1,19 @@
+"""`helm test` on real pods, with the tiny model in place of the image's own."""
+
+import yaml
+
+from installations import RELEASE, Installation
+from killing import MODEL, SPEC
+
+SECONDS = 1200
+
+
+def test_helm_test_takes_a_small_run_through_every_step(release: Installation) -> None:
+    spec = yaml.safe_load(SPEC.format(model=MODEL))["spec"]
+    release.install(trial={"seconds": SECONDS, "spec": spec})
+    told = release.helm.run(
+        "test", RELEASE, f"-n={release.namespace}", f"--timeout={SECONDS}s", seconds=SECONDS + 60
+    )
+    assert "Phase:          Succeeded" in told
+    assert release.found("sfr")["items"] == []
+    assert not [pod for pod in release.found("pods")["items"] if pod["metadata"]["name"].endswith("-trial")]
