@@ -57,6 +57,18 @@ class Situation:
         return self.steps[self.steps.index(self.step) :] if self.step else ()
 
     @property
+    def following(self) -> Step | None:
+        """The step after the present one."""
+        return self.rest[1] if len(self.rest) > 1 else None
+
+    @property
+    def sources_after(self) -> Mapping[str, Source]:
+        """What the step after it reads, as far as can be said before the present one has ended."""
+        if self.following is None:
+            return {}
+        return sources_of(self.spec, self.following, self.evaluations, self.added)
+
+    @property
     def work(self) -> WorkObserved | None:
         """The work of the present attempt at the present step; None where other work was seen."""
         work = self.observed.work

@@ -9,7 +9,14 @@ from selfie.runs.lineage import Input, pin
 from selfie.runs.observed import ServiceObserved
 from selfie.runs.run_rules import LOOK_LATER_S, LOOK_SOON_S, failed
 from selfie.runs.timing import next_attempt_at
-from selfie.runs.wanted import ON_ACCELERATOR, ServiceWanted, kept_warm, services_for, still_held
+from selfie.runs.wanted import (
+    ON_ACCELERATOR,
+    ServiceWanted,
+    kept_warm,
+    services_for,
+    started_ahead,
+    still_held,
+)
 
 LOOK_AT_WORK_S = 5.0
 
@@ -125,7 +132,8 @@ def _needed(at: Situation) -> dict[str, ServiceWanted]:
 
 
 def _wanted(at: Situation) -> dict[str, ServiceWanted]:
-    return {**kept_warm(at.spec, at.present, at.rest, _inputs(at).get("policy")), **_needed(at)}
+    ahead = started_ahead(at.spec, at.following, pin(at.sources_after, at.observed.manifests))
+    return {**ahead, **kept_warm(at.spec, at.present, at.rest, _inputs(at).get("policy")), **_needed(at)}
 
 
 def _services(at: Situation) -> dict[str, ServiceWanted]:

@@ -2,7 +2,8 @@
 
 Nothing is held that is not used: a service is wanted only for the step that needs it. With
 ``gpu: separate`` the engine also stays over a round's evaluation, because the next round's
-generation wants the same weights.
+generation wants the same weights; and what the next step needs is started beside the present one,
+so that an accelerator does not idle while another's weights are loaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,9 @@ from selfie.runs.steps import ENGINE, GENERATION, SCORING, Step
 
 ON_ACCELERATOR: Final = frozenset({ENGINE, SCORING})
 """Services that hold an accelerator where there is one; so does a trainer's work."""
+
+_ROLES: Final = {GENERATION: ("policy",), SCORING: ("policy", "reference")}
+"""Weights that work of a service needs to be held, by their roles."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,9 @@ def services_for(step: Step, inputs: Mapping[str, Input]) -> dict[str, ServiceWa
     """What the step itself needs, given its pinned inputs."""
     found = {step.service: ServiceWanted(step.service)}
     if step.service == GENERATION:
-        found[ENGINE] = ServiceWanted(ENGINE, {"policy": inputs["policy"]})
+        found[ENGINE] = ServiceWanted(ENGINE, {role: inputs[role] for role in _ROLES[GENERATION]})
     if step.service == SCORING:
-        found[SCORING] = ServiceWanted(SCORING, {role: inputs[role] for role in ("policy", "reference")})
+        found[SCORING] = ServiceWanted(SCORING, {role: inputs[role] for role in _ROLES[SCORING]})
     if PREVIOUS in inputs:
         found[SCORING] = ServiceWanted(SCORING, {"policy": inputs["policy"], "reference": inputs[PREVIOUS]})
     return found
@@ -51,6 +55,17 @@ def kept_warm(
     if spec.gpu == "separate" and step.stage == "evaluate" and again and policy is not None:
         return {ENGINE: ServiceWanted(ENGINE, {"policy": policy})}
     return {}
+
+
+def started_ahead(
+    spec: RunSpec, following: Step | None, inputs: Mapping[str, Input]
+) -> dict[str, ServiceWanted]:
+    """What holds weights for the next step, whose ``inputs`` are those that are published already."""
+    roles = _ROLES.get(following.service, ()) if following is not None else ()
+    if spec.gpu != "separate" or following is None or not roles or not inputs.keys() >= set(roles):
+        return {}
+    wanted = services_for(following, inputs)
+    return {name: entry for name, entry in wanted.items() if name in ON_ACCELERATOR}
 
 
 def still_held(

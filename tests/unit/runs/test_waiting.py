@@ -115,6 +115,32 @@ def test_with_an_accelerator_of_its_own_the_engine_stays_until_the_next_generati
     assert not kept["rounds/03/evaluate-heldout"]
 
 
+def test_with_accelerators_of_their_own_scoring_workers_load_while_samples_are_drawn(
+    make_world, changed, three_rounds
+):
+    world, ahead = make_world(changed(three_rounds, gpu="separate")), {}
+    while not world.is_at_rest():
+        decided = world.reconcile()
+        if (world.status.round, world.status.stage) == (1, "generate") and decided.services:
+            ahead |= decided.services
+        for action in decided.actions:
+            if action.step.path == "rounds/01/score":
+                assert decided.services["scoring"] == ahead["scoring"]
+                assert "engine" not in decided.services
+        world.tick()
+    assert {role: entry.source.step for role, entry in ahead["scoring"].weights.items()} == {
+        "policy": "rounds/00/publish",
+        "reference": "prepare",
+    }
+
+
+def test_nothing_is_started_ahead_whose_weights_are_not_there_yet(make_world, changed, three_rounds):
+    world = make_world(changed(three_rounds, gpu="separate"))
+    world.run(until=lambda w: w.status.step == "rounds/01/publish")
+    # What serves next serves what is being published.
+    assert "engine" not in world.look().services
+
+
 def test_a_shared_accelerator_is_asked_for_only_when_it_was_left(make_world):
     world = make_world().run(until=lambda w: "rounds/01/generate" in w.manifests)
     assert "engine" in world.services

@@ -7,9 +7,10 @@ status: what went wrong could not be told from whose fault it was.
 import argparse
 import sys
 from collections.abc import Sequence
+from tempfile import TemporaryDirectory
 
 from torch.distributed import DistError
-from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -29,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--main", required=True, metavar="HOST:PORT", help="where node 0 is found")
     parser.add_argument("--module", required=True, help="the program")
     options, told = parser.parse_known_args(arguments)
+    with TemporaryDirectory(prefix="selfie-ranks-") as logs:
+        return _launch(options, told, logs)
+
+
+def _launch(options: argparse.Namespace, told: Sequence[str], logs: str) -> int:
     config = LaunchConfig(
         min_nodes=options.nodes,
         max_nodes=options.nodes,
@@ -40,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever watches the pod starts all of them again, from their checkpoint.
         max_restarts=0,
         shutdown_timeout=_END_WITHIN_S,
+        logs_specs=DefaultLogsSpecs(log_dir=logs),
     )
     try:
         elastic_launch(config, sys.executable)("-m", options.module, *told)
