@@ -139,6 +139,7 @@ def seen(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory, tiny_chec
         assert run.returncode == 0, (folder / "run.log").read_text()[-2000:]
         time.sleep(3)
         _look(prometheus, rendered, found.real_panels, found.real_alerts, found)
+        print("without stand-ins:", sorted(found.queries_without_data), sorted(found.real_alerts))
         stand_ins.show()
         process.send_signal(signal.SIGTERM)
         process.wait(60)

@@ -34,7 +34,7 @@ kind: SelfieRun
 metadata: {name: toy}
 spec:
   model: {uri: hf://toy/model}
-  referenceModel: {uri: hf://toy/model}
+  referenceModel: {uri: hf://toy/base}
   rounds: [{prompts: {dataset: prompts.jsonl}}]
 """
 
