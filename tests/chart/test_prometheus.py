@@ -176,6 +176,7 @@ class Scorer:
         self._files = Files(folder)
         self._files.write(self._authority.signed("scorer"))
         self._ports = folder / "ports.json"
+        self._asked = 0
         self._place = (folder / "elsewhere").as_uri()
 
     @contextmanager
@@ -202,24 +203,27 @@ class Scorer:
         target = f"127.0.0.1:{json.loads(self._ports.read_text())['port']}"
         async with grpc.aio.secure_channel(target, credentials) as channel:
             stub = scoring_pb2_grpc.ScoringServiceStub(channel)
-            answer = await stub.Score(_question(), timeout=60)
+            # A response that was asked about before is remembered, so each time there is a new one.
+            self._asked += 1
+            question = _question(self._asked)
+            answer = await stub.Score(question, timeout=60)
             assert len(answer.responses) == 2
             for place in ("file:///dev/null/run", f"{self._place}/run"):
                 with suppress(grpc.aio.AioRpcError):
                     await stub.ScoreDataset(_for_other_weights(place), timeout=60)
-            together = (stub.Score(_question(), timeout=60) for _ in range(6))
+            together = (stub.Score(question, timeout=60) for _ in range(6))
             await asyncio.gather(*together, return_exceptions=True)
 
 
-def _question() -> scoring_pb2.ScoreRequest:
+def _question(number: int) -> scoring_pb2.ScoreRequest:
     return scoring_pb2.ScoreRequest(
-        prompt=scoring_pb2.PromptInput(text="tell me of the sea"),
+        prompt=scoring_pb2.PromptInput(text=f"tell me {number} things of the sea"),
         responses=[scoring_pb2.ResponseInput(text=text) for text in ("the cat sat on the mat", "we had tea")],
     )
 
 
 def _for_other_weights(run_uri: str) -> scoring_pb2.ScoreDatasetRequest:
-    weights = artifacts_pb2.Weights(digest="sha256:" + "0" * 64)
+    weights = artifacts_pb2.Weights(step="prepare", group="model", digest="0" * 64)
     ref = artifacts_pb2.ManifestRef(path="prepare/manifest.json", sha256="0" * 64)
     return scoring_pb2.ScoreDatasetRequest(
         request_id=str(uuid.uuid4()),
