@@ -13,7 +13,7 @@ export UV_LINK_MODE ?= hardlink
 # A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test test-chart test-cluster test-faults test-engines cluster-tools check bench proto dashboards chart-readme requirements images clean
+.PHONY: help demo test kill-test test-chart test-cluster test-faults test-engines cluster-tools chart-tools check bench proto dashboards chart-readme requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -39,7 +39,7 @@ test-faults: cluster-tools ## Run every fault case at every point; takes hours
 	@pytest tests/cluster -m faults --timeout 0 --ignore-glob='*/test_fault_*.py' $(ARGS)
 	@python tools/reliability.py
 
-chart-tools: cluster-tools
+chart-tools: cluster-tools ## Install and build what the tests of the chart want: Prometheus, Helm 3
 	@command -v promtool > /dev/null || [ "$$(id -u)" != 0 ] || \
 	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends prometheus; }
