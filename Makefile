@@ -23,7 +23,7 @@ demo: $(VENV)/.local ## Run the whole loop on a small real model, and end with i
 	@selfie run examples/quickstart.yaml
 
 test: $(VENV)/.dev ## Run all tests; needs neither cluster nor GPU nor network
-	@pytest $(ARGS)
+	@pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing; takes an hour on two cores
 	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)

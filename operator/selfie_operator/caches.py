@@ -8,7 +8,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from selfie.kube.api import Change, Listing
+from selfie.kube.api import Change, Keep, Listing, whole
 from selfie.kube.objects import (
     DEPLOYMENT,
     JOB,
@@ -25,6 +25,7 @@ from selfie.kube.objects import (
     version_of,
 )
 from selfie_operator.keys import RUN_UID_LABEL, Key
+from selfie_operator.outlines import Outline, outline_of
 
 CHILD_KINDS = (JOB, DEPLOYMENT, SERVICE, POD)
 
@@ -42,7 +43,7 @@ class Update:
 
 
 class Cache:
-    """Objects of one kind; they are shared, so nobody may change them.
+    """Objects of one kind, or outlines of them; they are shared, so nobody may change them.
 
     A resource version is opaque, so which of two is older cannot be read off them. What can be
     known is kept: a version that was followed by another does not come back, nor does an object
@@ -50,8 +51,10 @@ class Cache:
     read, always is.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, *, kept: Keep = whole) -> None:
         self.kind = kind
+        self.kept = kept
+        """What is kept of an object; an `Outline` is made whole again when it is asked for alone."""
         self.synced = False
         self._objects: dict[Key, Object] = {}
         self._of_run: defaultdict[str, set[Key]] = defaultdict(set)
@@ -66,7 +69,8 @@ class Cache:
 
     def get(self, key: Key) -> Object | None:
         """The object of this namespace and name."""
-        return self._objects.get(key)
+        found = self._objects.get(key)
+        return found.whole() if isinstance(found, Outline) else found
 
     def of_run(self, run_uid: str) -> list[Object]:
         """Children that carry the run's UID as a label."""
@@ -125,7 +129,7 @@ class Cache:
             versions = self._superseded.setdefault(uid, deque(maxlen=_VERSIONS_REMEMBERED))
             versions.append(version_of(known))
             self._unlabel(key, known)
-        self._objects[key] = found
+        self._objects[key] = self.kept(found)
         run_uid = labels_of(found).get(RUN_UID_LABEL)
         if run_uid:
             self._of_run[run_uid].add(key)
@@ -155,7 +159,7 @@ class Caches:
     """The runs, and the children of all runs by kind."""
 
     def __init__(self, kinds: Sequence[Kind] = CHILD_KINDS) -> None:
-        self.runs = Cache(SELFIE_RUN)
+        self.runs = Cache(SELFIE_RUN, kept=outline_of)
         self.children: Mapping[Kind, Cache] = {kind: Cache(kind) for kind in kinds}
 
     def __iter__(self) -> Iterator[Cache]:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 
+from selfie.errors import FailedPrecondition
 from selfie.kube.objects import SELFIE_RUN, Kind, Object, labels_of, name_of, namespace_of
 
 RUN_LABEL = "selfie.dev/run"
@@ -25,6 +26,17 @@ Reconcile: TypeAlias = Callable[[Key], Awaitable[float | None]]
 Returns the seconds until the next look at the latest, None for not before a hint. An exception
 means that it is tried again, later and later.
 """
+
+
+Check: TypeAlias = Callable[[], None]
+"""Called before each act; raises `NotLeader` where this process may not act."""
+
+
+class NotLeader(FailedPrecondition):
+    """This process does not hold its Lease (any more), and does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("NotLeader", "this operator does not hold its Lease (any more)")
 
 
 def run_of(kind: Kind, found: Object) -> Key | None:

@@ -20,11 +20,11 @@ from selfie.errors import AlreadyExists, FailedPrecondition, NotFound, SelfieErr
 from selfie.kube.answers import CONFLICT
 from selfie.kube.api import Api
 from selfie.kube.objects import LEASE, Object, micro_time, version_of
+from selfie_operator.keys import NotLeader
 from selfie_operator.metrics import LEADER
 
 log = structlog.get_logger()
 
-NOT_LEADER = "NotLeader"
 _NEVER = float("-inf")
 
 
@@ -75,9 +75,9 @@ class Election:
         return self._clock() < self._leads_until
 
     def check(self) -> None:
-        """Called before every write; `FailedPrecondition` ``NotLeader`` when it may not."""
+        """Called before every act, from any thread; `NotLeader` when it may not."""
         if not self.is_leader:
-            raise FailedPrecondition(NOT_LEADER, "this operator does not hold its Lease (any more)")
+            raise NotLeader
 
     async def acquire(self) -> None:
         """Returns once the Lease is held."""

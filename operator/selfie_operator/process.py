@@ -23,9 +23,10 @@ from selfie.rpc.logs import configure
 from selfie.rpc.server import write_ports
 from selfie_operator.caches import Cache, Caches
 from selfie_operator.health import Vitals
-from selfie_operator.keys import Key, Reconcile, run_of
+from selfie_operator.keys import Check, Key, Reconcile, run_of
 from selfie_operator.leases import Election, LeaseTerms
 from selfie_operator.metrics import QUEUE_DEPTH, QUEUE_OLDEST, count_request
+from selfie_operator.phase_metrics import told_of
 from selfie_operator.probes import Heartbeat, serve_probes
 from selfie_operator.queues import WorkQueue
 from selfie_operator.recorders import Recorder
@@ -35,8 +36,8 @@ from selfie_operator.workers import Workers
 
 log = structlog.get_logger()
 
-Build = Callable[[OperatorSettings, Api, Caches, Recorder], Reconcile]
-"""Makes what looks after one run; called once, inside the event loop."""
+Build = Callable[[OperatorSettings, Api, Caches, Recorder, Check], Reconcile]
+"""Makes what looks after one run, and checks before each act; called once, inside the event loop."""
 
 LOST = 1
 _LAST_EVENTS_S = 2.0
@@ -130,7 +131,7 @@ class Operator:
         """The whole life; a part that raises ends it with that error."""
         QUEUE_DEPTH.set_function(lambda: self._queue.depth)
         QUEUE_OLDEST.set_function(lambda: self._queue.oldest_s)
-        built = build(self._settings, self._api, self._caches, self._recorder)
+        built = build(self._settings, self._api, self._caches, self._recorder, self._election.check)
 
         async def reconcile(key: Key) -> float | None:
             # A process that was stopped for a while may wake up here, led by another by now.
@@ -184,7 +185,8 @@ class Operator:
         runs = (run_of(self._caches.runs.kind, found) for found in self._caches.runs)
         self._queue.add_all(key for key in runs if key is not None)
         log.info("reconciling", runs=len(self._caches.runs))
-        await workers.run()
+        with told_of(self._caches.runs):
+            await workers.run()
 
     def _hint(self, key: Key, urgent: bool) -> None:
         # A standby only keeps its caches up to date; whoever comes to lead looks at every run.

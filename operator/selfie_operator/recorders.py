@@ -1,7 +1,8 @@
 """Kubernetes Events about runs: what a person sees in ``kubectl describe``.
 
 Told only of transitions. The same words about the same run become one Event with a count, and no
-run can flood the API server: what is too much is dropped, since an Event is a courtesy.
+run can flood the API server: what is too much is dropped, since an Event is a courtesy. How a run
+has ended is told in any case: it is what a person looks for, and happens once.
 """
 
 import asyncio
@@ -87,12 +88,21 @@ class Recorder:
     def __post_init__(self) -> None:
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue(self.limits.waiting)
 
-    def record(self, run: Object, event_type: EventType, reason: str, note: str) -> None:
-        """Tells of a transition of the run: a CamelCase ``reason`` and a sentence. Never fails."""
+    def record(
+        self, run: Object, event_type: EventType, reason: str, note: str, *, last: bool = False
+    ) -> None:
+        """Tells of a transition of the run: a CamelCase ``reason`` and a sentence. Never fails.
+
+        ``last``: it is the end of the run, for which all others make room.
+        """
         said = _Said(uid_of(run), event_type, reason, _cut(note))
-        if not self._may(said.uid):
+        if not self._may(said.uid) and not last:
             EVENTS.labels("dropped").inc()
             return
+        if last and self._waiting.full():
+            self._waiting.get_nowait()
+            self._waiting.task_done()
+            EVENTS.labels("dropped").inc()
         try:
             self._waiting.put_nowait(_Waiting(run, said, self.now()))
         except asyncio.QueueFull:

@@ -87,7 +87,10 @@ class Reflector:
 
     async def _list(self) -> str:
         listing = await self._api.list(
-            self._cache.kind, namespace=self._watching.namespace, labels=self._watching.labels
+            self._cache.kind,
+            namespace=self._watching.namespace,
+            labels=self._watching.labels,
+            keep=self._cache.kept,
         )
         self._heard()
         for update in self._cache.replace(listing):

@@ -29,7 +29,7 @@ class OperatorSettings(ReconcilingSettings):
     port: int = Field(8080, ge=0, le=65535, description="Port of the same; 0 takes a free one.")
     port_file: Path | None = Field(None, description="File that receives the port, as JSON.")
 
-    workers: int = Field(8, ge=1, le=256, description="Runs that are looked at side by side.")
+    workers: int = Field(32, ge=1, le=256, description="Runs that are looked at side by side.")
     reconcile_seconds: float = Field(120, gt=0, description="Longest time for one look at one run.")
     relist_seconds: float = Field(
         300, ge=1, description="Time after which everything is listed again, in case a watch lost something."
@@ -37,8 +37,8 @@ class OperatorSettings(ReconcilingSettings):
     drain_seconds: float = Field(
         20, ge=0, description="Time that looks in progress get to finish on SIGTERM."
     )
-    api_qps: float = Field(20, gt=0, description="Requests to the API server a second, on average.")
-    api_burst: int = Field(40, ge=1, description="Requests to the API server at once.")
+    api_qps: float = Field(50, gt=0, description="Requests to the API server a second, on average.")
+    api_burst: int = Field(100, ge=1, description="Requests to the API server at once.")
     api_seconds: float = Field(30, gt=0, description="Longest time for one request to the API server.")
     api_silence_seconds: float = Field(
         70, gt=0, description="Silence after which a watch is taken for dead; bookmarks come every minute."
@@ -49,7 +49,12 @@ class OperatorSettings(ReconcilingSettings):
         "", description="Namespace of the Lease; empty for the pod's own, else the one that is watched."
     )
     identity: str = Field(
-        "", description="What the Lease calls this process, which gets a random end; empty for the host name."
+        "", description="What the Lease calls this process, with a random end; empty for the host name."
+    )
+    pod_uid: str = Field(
+        "",
+        description="UID of this process's pod, for that end: of one pod no two processes live at a time, "
+        "so the next one goes on at once with the Lease of the last.",
     )
     lease_duration_seconds: float = Field(
         15, ge=1, description="Time after a leader's last sign of life at which another takes over."
@@ -96,8 +101,8 @@ class OperatorSettings(ReconcilingSettings):
         return own or self.namespace or "default"
 
     def lease_identity(self) -> str:
-        """Name of this process in the Lease; the same for no two processes."""
-        return f"{self._host()}_{os.urandom(6).hex()}"
+        """Name of this process in the Lease; the same for no two processes that live at a time."""
+        return f"{self._host()}_{self.pod_uid or os.urandom(6).hex()}"
 
     def _host(self) -> str:
         return self.identity or os.uname().nodename

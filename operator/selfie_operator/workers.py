@@ -39,6 +39,8 @@ class Workers:
         while (key := await self._queue.next()) is not None:
             with structlog.contextvars.bound_contextvars(run=str(key)):
                 await self._look(key)
+            # A look that waited for nothing must not keep watches and the Lease from their turn.
+            await asyncio.sleep(0)
 
     async def _look(self, key: Key) -> None:
         with RECONCILE_SECONDS.time():

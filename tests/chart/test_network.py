@@ -95,6 +95,8 @@ CALLS = {
     ("operator", "engine"),
     ("operator", "scoring"),
     ("generation", "engine"),
+    # An engine of another maker is held against the run's judge.
+    ("generation", "scoring"),
     ("trainer", "trainer"),
     (APPS, "scorer"),
 }
@@ -145,6 +147,13 @@ def test_the_operators_metrics_are_prometheus_alone(rendered: Rendered, pods: Ma
     assert {other for other in pods if reaches(rendered, pods[other], pods["operator"], PLAIN)} == {
         MONITORING
     }
+
+
+def test_an_engine_of_another_maker_is_reached_by_generation_and_prometheus(
+    rendered: Rendered, pods: Mapping[str, Pod]
+) -> None:
+    readers = {other for other in pods if reaches(rendered, pods[other], pods["engine"], PLAIN)}
+    assert readers == {"generation", MONITORING}
 
 
 @pytest.mark.parametrize("port", [443, 6443, 53])

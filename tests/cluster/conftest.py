@@ -13,8 +13,10 @@ from charts import found_helm
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
 from fault_bench import Bench, opened
-from installations import Installation, prepared
+from installations import Installation, restricted, thin_values
+from keeping import Place, in_objects, on_volume
 from killing import MODEL, SPEC, TinyRun, made_by, write_sources
+from selfie.artifacts.store import Store
 from selfie.local.nurseries import own_nursery
 
 
@@ -63,20 +65,45 @@ def _fresh(cluster: Cluster | NodeCluster, labels: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def release(node_cluster: NodeCluster, tiny_checkpoint: Path) -> Installation:
-    """The chart on the node, with the sources of the tiny run in its volume."""
+def release_on_volume(
+    node_cluster: NodeCluster, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Installation:
+    """The chart on the node, with artifacts on a volume, and the sources of the tiny run in it."""
     cluster = node_cluster.breakable()
-    found = prepared(cluster, found_helm(cluster.kubeconfig), f"team-{secrets.token_hex(4)}")
-    write_sources(found.sources, tiny_checkpoint)
+    namespace = restricted(cluster, f"team-{secrets.token_hex(4)}")
+    return _installed(cluster, namespace, on_volume(cluster, namespace), tiny_checkpoint, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def release_on_objects(
+    node_cluster: NodeCluster, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """The same with artifacts in an object store, beside the other release."""
+    cluster = node_cluster.breakable()
+    namespace = restricted(cluster, f"team-{secrets.token_hex(4)}")
+    with in_objects(cluster, namespace) as place:
+        yield _installed(cluster, namespace, place, tiny_checkpoint, tmp_path_factory)
+
+
+def _installed(
+    cluster: Cluster, namespace: str, place: Place, model: Path, folders: pytest.TempPathFactory
+) -> Installation:
+    sources, folder = folders.mktemp("sources"), folders.mktemp("release")
+    write_sources(sources, model)
+    place.put_sources(sources)
+    # The kind belongs to the cluster, and the first release brings it.
+    is_first = "selfieruns" not in cluster.kubectl("get", "crd", "--output=name")
+    values = thin_values(place, crds={"enabled": is_first})
+    found = Installation(cluster, found_helm(cluster.kubeconfig), namespace, place, folder, values)
     found.install()
     return found
 
 
 @pytest.fixture(scope="session")
-def reference(
+def reference_store(
     tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path
-) -> Iterator[Callable[[], Mapping[str, Any]]]:
-    """Gives what the tiny run makes on this machine; until then, it goes on beside the tests."""
+) -> Iterator[Callable[[], Store]]:
+    """Gives the tiny run on this machine, once it has ended; until then, it goes on beside the tests."""
     with TemporaryDirectory(prefix="selfie-") as directory:
         nursery = own_nursery(Path(directory))
         file = tmp_path_factory.mktemp("run") / "run.yaml"
@@ -85,13 +112,18 @@ def reference(
         run = TinyRun(file, tmp_path_factory.mktemp("reference"), nursery)
         run.start()
 
-        @cache
-        def made() -> Mapping[str, Any]:
+        def ended() -> Store:
             run.finish(seconds=600)
-            return made_by(run.store)
+            return run.store
 
         try:
-            yield made
+            yield ended
         finally:
             run.close()
             nursery.close()
+
+
+@pytest.fixture(scope="session")
+def reference(reference_store: Callable[[], Store]) -> Callable[[], Mapping[str, Any]]:
+    """Gives what the tiny run makes on this machine."""
+    return cache(lambda: made_by(reference_store()))

@@ -14,7 +14,8 @@ from clusters import apply, found
 from foreign_kinds import define_foreign_kinds
 from raw_api import RawApi
 from selfie.errors import Unavailable
-from selfie.kube.pods import Container, PodSettings, pod_metadata, pod_spec
+from selfie.kube.pod_settings import PodSettings
+from selfie.kube.pods import Container, pod_metadata, pod_spec
 from waiting import until
 
 TEAM = "team"

@@ -2,6 +2,7 @@
 
 import itertools
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -9,7 +10,7 @@ from pydantic_settings import BaseSettings
 from charts import CHART, VALUES, Helm, Refused, Rendered, found_helm
 from selfie.engine.settings import EngineSettings
 from selfie.generation.settings import GenerationSettings
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.rpc.settings import ServerSettings
 from selfie.scoring.settings import ScoringSettings
 from selfie.training.settings import TrainingSettings
@@ -17,6 +18,7 @@ from selfie_operator.settings import OperatorSettings
 
 EACH = pytest.mark.parametrize("values", VALUES)
 SERVERS = ("filtering", "generation", "training")
+SERVERS_OF_OTHERS = ("tgi", "openai")
 ONLY_WHERE_ASKED_FOR = {
     "Certificate",
     "HorizontalPodAutoscaler",
@@ -143,10 +145,12 @@ def test_whoever_may_call_is_an_account_of_the_release(rendered: Rendered, value
     callers = {
         part: [entry["value"] for entry in told[part]["env"] if entry["name"] == "SELFIE_CALLERS"]
         for part in told
+        if part not in SERVERS_OF_OTHERS
     }
     assert callers == {
         "engine": [f'["{generation}","{operator}"]'],
-        "scoring": [f'["{operator}"]'],
+        # An engine of another maker is held against the run's judge.
+        "scoring": [f'["{generation}","{operator}"]' if values == "everything" else f'["{operator}"]'],
         "trainer": [],
     }
     assert {f"{name}-operator", f"{name}-generation"} <= set(rendered.of("ServiceAccount"))
@@ -161,6 +165,23 @@ def test_the_operator_calls_services_that_there_are(rendered: Rendered) -> None:
         name for name, entry in rendered.of("Service").items() if entry["spec"]["clusterIP"] == "None"
     ]
     assert called <= {f"dns:///{name}.team.svc:50051" for name in headless}
+
+
+def test_engines_of_other_makers_are_offered_where_an_image_is_named(
+    plain: Rendered, everything: Rendered
+) -> None:
+    assert PodSettings.model_validate(plain.run_pods()).engines == ("embedded",)
+    pods = PodSettings.model_validate(everything.run_pods())
+    assert pods.engines == ("embedded", "tgi", "openai")
+    address = urlsplit(everything.environment("aligned-generation")["SELFIE_RUN_SERVER_ADDRESS"])
+    for server in (pods.tgi, pods.openai):
+        assert server is not None
+        assert server.port == address.port
+        assert not server.automount_token
+        assert server.service_account in everything.of("ServiceAccount")
+        # Neither the store's credentials nor a volume with artifacts.
+        assert [volume["name"] for volume in server.volumes] == ["extra"]
+        assert [entry["name"] for entry in server.env] == ["HOME", "EXTRA"]
 
 
 PROCESSES: dict[str, type[BaseSettings]] = {
@@ -223,7 +244,16 @@ def test_every_pod_gets_what_all_pods_are_given(everything: Rendered) -> None:
     for name, part in everything.run_pods().items():
         assert {"name": "EXTRA", "value": "all"} in part["env"], name
         assert "extra" in {mount["name"] for mount in part["volumeMounts"]}, name
-        assert part["command"] == ["/opt/python/bin/python"], name
+        if name not in SERVERS_OF_OTHERS:
+            assert part["command"] == ["/opt/python/bin/python"], name
+
+
+@EACH
+def test_no_program_is_the_first_process_of_its_pod(rendered: Rendered) -> None:
+    # That one gets no signal to end before it has a handler for it, which imports put off.
+    assert {name: pod.get("shareProcessNamespace") for name, pod in rendered.pods()} == dict.fromkeys(
+        rendered.of("Deployment"), True
+    )
 
 
 @EACH

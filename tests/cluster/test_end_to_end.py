@@ -1,5 +1,7 @@
 """A user's way, on real pods: install the chart, apply one run, wait for it, use what it has made.
 
+Twice: with artifacts on a volume, and with a server of S3's protocol in a pod.
+
 A tiny random model; all else is as it is anywhere: a namespace that enforces restricted Pod Security,
 the release's own accounts, and Jobs, engine and scoring workers in pods of the run.
 """
@@ -7,22 +9,22 @@ the release's own accounts, and Jobs, engine and scoring workers in pods of the 
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from cluster import volumes
 from clusters import apply
-from installations import MOUNTED_AT, RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
+from installations import RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
 from killing import MODEL, SPEC, made_by
 from scorer_client import compared
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.run_files import read_status
 from selfie.errors import Unauthenticated
 from selfie.runs.lineage import published_policy
+from thin_pods import SUPPORT, thin_pod
 from waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -45,18 +47,35 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
-def ended(release: Installation, reference: Reference) -> Ended:
-    """The run, applied and waited for as a user does it."""
-    seen = PodsSeen.begin(release)
-    try:
-        run = submitted(release, SPEC.format(model=MODEL))
-        try:
-            release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
-        except Exception as error:
-            raise AssertionError(run.why()) from error
-        until(lambda: not run.pods(), seconds=60)
-    finally:
+def begun(
+    release_on_volume: Installation, release_on_objects: Installation, reference: Reference
+) -> Iterator[Mapping[str, tuple[RunOnCluster, PodsSeen]]]:
+    """A run of each release, by its namespace, both at a time: they wait more than they compute."""
+    found = {}
+    for release in (release_on_volume, release_on_objects):
+        seen = PodsSeen.begin(release)
+        found[release.namespace] = (submitted(release, SPEC.format(model=MODEL)), seen)
+    yield found
+    for _, seen in found.values():
         seen.stop()
+
+
+@pytest.fixture(scope="module", params=["release_on_volume", "release_on_objects"])
+def release(request: pytest.FixtureRequest) -> Installation:
+    """The chart on the node, with either place for artifacts."""
+    found: Installation = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="module")
+def ended(release: Installation, begun: Mapping[str, tuple[RunOnCluster, PodsSeen]]) -> Ended:
+    """The run, applied and waited for as a user does it."""
+    run, seen = begun[release.namespace]
+    try:
+        release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
+    except Exception as error:
+        raise AssertionError(run.why()) from error
+    until(lambda: not run.pods(), seconds=60)
     return Ended(run, seen.by_name())
 
 
@@ -117,10 +136,9 @@ def scorer(release: Installation, ended: Ended) -> str:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "application"}}
     for entry in (secret, account):
         release.kubectl("apply", "-f", "-", given=json.dumps(entry))
-    root = ended.run.store.uri.removeprefix(release.directory.as_uri())
     release.install(
         scorer={
-            "weights": {"run": f"file://{MOUNTED_AT}{root}"},
+            "weights": {"run": release.place.uri_of(ended.run.store)},
             "callers": [f"{release.namespace}/application"],
             "apiTokensSecretName": "callers",
         }
@@ -151,46 +169,19 @@ def test_the_scorer_answers_nobody_without_a_token(release: Installation, scorer
 
 
 def _asked_by_a_pod(release: Installation) -> dict[str, Any]:
-    volume, mount = volumes.environment_mount()
-    token = {"audience": "selfie.dev", "path": "token"}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "application", "namespace": release.namespace},
-        "spec": {
-            "restartPolicy": "Never",
-            "serviceAccountName": "application",
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-                "fsGroup": 10001,
-            },
-            "containers": [
-                {
-                    "name": "application",
-                    "image": "localhost/selfie:thin",
-                    "imagePullPolicy": "Never",
-                    "command": [
-                        "python",
-                        f"{mount['mountPath']}/checkout/tests/support/scorer_client.py",
-                        f"dns:///{RELEASE}-scorer:50051",
-                        "/token/token",
-                    ],
-                    "volumeMounts": [mount, {"name": "token", "mountPath": "/token"}],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-            "volumes": [
-                volume,
-                {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
-            ],
-        },
-    }
+    token = {"serviceAccountToken": {"audience": "selfie.dev", "path": "token"}}
+    pod = thin_pod(
+        "application",
+        release.namespace,
+        (f"{SUPPORT}/scorer_client.py", f"dns:///{RELEASE}-scorer:50051", "/token/token"),
+        mounts=[
+            (
+                {"name": "token", "projected": {"sources": [token]}},
+                {"name": "token", "mountPath": "/token"},
+            )
+        ],
+        serviceAccountName="application",
+    )
     apply(release.cluster, pod)
 
     def is_over() -> bool:

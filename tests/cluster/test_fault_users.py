@@ -4,20 +4,17 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 
 import pytest
 
-from cluster.fake_pods import FakePod
-from cluster.pod_statuses import Exit as PodExit
 from clusters import apply
 from fault_bench import Bench, Stage
 from fault_proxy import Passing
+from holding import Held, jobs_of
 from invariants import EndState, broken, end_state, reference
+from queue_controller import Flavour, QueueController
 from reliability import report
-from selfie.artifacts.exits import Exit
-from selfie.errors import SelfieError
-from selfie.kube.objects import JOB, SELFIE_RUN, Object, name_of, uid_of
+from selfie.kube.objects import JOB, SELFIE_RUN, name_of, uid_of
 from selfie.runs.conditions import has_status
 
 STEPS = (
@@ -33,6 +30,7 @@ STEPS = (
 )
 FEW = ("prepare", "rounds/01/generate", "rounds/02/train")
 TRAIN = "rounds/02/train"
+HERE = Flavour("here")
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -47,33 +45,6 @@ def alike(stage: Stage, like: EndState, *, attempts: dict[str, int] | None = Non
     return wrong
 
 
-class Held:
-    """Trainings of one step go on until they are let go, or told to stop."""
-
-    def __init__(self, bench: Bench, stage: Stage, step: str) -> None:
-        self.stage, self.step, self.pods, self.let_go = stage, step, [], False
-        bench.work.behave = self.behave
-
-    async def behave(self, pod: FakePod) -> PodExit | None:
-        if pod.namespace != self.stage.namespace or self.step not in pod.arguments:
-            return None
-        self.pods.append(pod.name)
-        while not self.let_go:
-            if pod.stopping.is_set():
-                return PodExit(Exit.TERMINATED)
-            await asyncio.sleep(0.05)
-        return None
-
-    async def trains(self, number: int) -> None:
-        """Waits until the step was started this often."""
-        await self.stage.until(lambda: len(self.pods) >= number)
-
-
-async def jobs_of(stage: Stage, step: str = TRAIN) -> list[Object]:
-    labels = {"selfie.dev/step": step.replace("/", ".")}
-    return (await stage.bench.api.list(JOB, namespace=stage.namespace, labels=labels)).items
-
-
 async def test_a_job_that_is_deleted_by_hand_costs_one_attempt_and_changes_no_result(bench: Bench) -> None:
     like, _ = await reference(bench)
     async with bench.stage() as stage:
@@ -83,7 +54,7 @@ async def test_a_job_that_is_deleted_by_hand_costs_one_attempt_and_changes_no_re
         times = 3
         for number in range(1, times + 1):
             await held.trains(number)
-            [job] = await jobs_of(stage)
+            [job] = await jobs_of(stage, TRAIN)
             await bench.api.delete(JOB, name_of(job), uid=uid_of(job), namespace=stage.namespace)
             await stage.until(lambda number=number: stage.status().attempt == number + 1, seconds=300)
         held.let_go = True
@@ -101,43 +72,25 @@ async def test_a_job_that_is_deleted_by_hand_costs_one_attempt_and_changes_no_re
     assert len(held.pods) == times + 1
 
 
-class Queue:
-    """A queue controller as Kueue is one: it admits every suspended Job, and evicts when it is told to."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.admits = stage, True
-
-    async def run(self) -> None:
-        while True:
-            with suppress(SelfieError):
-                jobs = (await self.stage.bench.api.list(JOB, namespace=self.stage.namespace)).items
-                for job in jobs:
-                    if job["spec"].get("suspend") and self.admits:
-                        await self.flip(job, False)
-            await asyncio.sleep(0.2)
-
-    async def flip(self, job: Object, suspend: bool) -> None:
-        change = {"spec": {"suspend": suspend}}
-        await self.stage.bench.api.patch(JOB, name_of(job), change, namespace=self.stage.namespace)
-
-
 async def test_a_job_that_its_queue_evicts_three_times_stays_one_attempt(bench: Bench) -> None:
     like, _ = await reference(bench)
     async with bench.stage() as stage:
-        held, queue = Held(bench, stage, TRAIN), Queue(stage)
+        held = Held(bench, stage, TRAIN)
+        bench.node.labels = HERE.selector
+        queue = QueueController(bench.api, stage.namespace, "team-queue", HERE)
         stage.tasks.append(asyncio.create_task(queue.run()))
         await stage.apply(queue="team-queue")
         stage.operate()
         for number in range(1, 4):
             await held.trains(number)
-            queue.admits = False
-            [job] = await jobs_of(stage)
-            await queue.flip(job, True)
+            queue.is_open = False
+            [job] = await jobs_of(stage, TRAIN)
+            await queue.evict(name_of(job))
             await stage.until(lambda: has_status(stage.status().conditions, "Succeeded", "Unknown"))
             await asyncio.sleep(2)
-            queue.admits = True
+            queue.is_open = True
         await held.trains(4)
-        [job] = await jobs_of(stage)
+        [job] = await jobs_of(stage, TRAIN)
         label, charged = (
             job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"],
             job["status"].get("failed", 0),

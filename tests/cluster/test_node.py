@@ -18,6 +18,8 @@ from cluster.images import write_archive
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, found, started_or_skipped
 from selfie.errors import Unavailable
+from selfie.kube.pod_settings import ContainerSettings
+from selfie.kube.pods import Container, pod_spec
 from waiting import until
 
 SCRATCH = ({"name": "tmp", "emptyDir": {}}, {"name": "tmp", "mountPath": "/tmp"})  # noqa: S108
@@ -192,6 +194,23 @@ def test_pods_outlive_a_restart_of_the_kubelet(node: Cluster, environment: str) 
     node.kubectl("wait", "--for=condition=Ready", "pod/steady", f"-n={environment}", "--timeout=100s")
     after = found(node, "pod", "steady", f"-n={environment}")["status"]["containerStatuses"][0]
     assert after["containerID"] == before["containerID"]
+
+
+def test_a_pod_of_a_run_that_is_deleted_while_it_starts_is_gone_at_once(
+    node: Cluster, environment: str
+) -> None:
+    volume, mount = volumes.environment_mount()
+    settings = ContainerSettings(
+        image=thin.IMAGE, service_account="default", volumes=(volume,), volume_mounts=(mount,)
+    )
+    # It has no handler for SIGTERM, as all have none before their imports are done.
+    starting = Container("starting", "timeit", ("-n1", "-r1", "import time; time.sleep(600)"))
+    metadata = {"name": "starting", "namespace": environment}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec(settings, starting)}
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 60
+    apply(node, pod)
+    node.kubectl("wait", "--for=condition=Ready", "pod/starting", f"-n={environment}", "--timeout=100s")
+    node.kubectl("delete", "pod", "starting", f"-n={environment}", "--timeout=45s")
 
 
 def test_a_container_past_its_memory_is_oom_killed(node: Cluster, environment: str) -> None:

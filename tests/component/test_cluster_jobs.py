@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from job_cluster import CONFIG_MAP, JOB, POD, SELFIE_RUN, SERVICE, JobCluster
 from selfie.artifacts.digests import digest_bytes
@@ -26,7 +27,7 @@ from selfie.errors import (
     Unavailable,
 )
 from selfie.kube.api import Api
-from selfie.kube.objects import Object
+from selfie.kube.objects import Kind, Object
 from selfie.rpc.channels import connect
 from selfie.rpc.server import RunningServer
 from selfie.rpc.stores import store_opener
@@ -126,6 +127,41 @@ async def test_a_job_is_made_and_its_pod_finds_what_it_is_told(world: World) -> 
     # Nothing of what the release has come to since the run began.
     assert container(made)["image"] == "registry.local/selfie-gpu:1.2"
     assert made["metadata"]["namespace"] == NAMESPACE
+
+
+async def test_a_start_costs_as_few_requests_as_there_can_be(world: World) -> None:
+    await world.create()
+    assert world.cluster.asked == [("get", "SelfieRun"), ("get", "ConfigMap"), ("create", "Job")]
+    world.cluster.asked.clear()
+    world.cluster.only(JOB)["status"] = {"ready": 1}
+    assert (await world.get()).state == "running"
+    assert world.cluster.asked == [("get", "Job")]
+    world.cluster.asked.clear()
+    world.publish()
+    assert (await world.get()).state == "succeeded"
+    assert world.cluster.asked == []
+
+
+async def test_jobs_that_are_made_and_found_are_counted_apart(world: World) -> None:
+    created, adopted = told("created"), told("adopted")
+    record = (await world.create()).record
+    assert (told("created"), told("adopted")) == (created + 1, adopted)
+    made = world.cluster.only(JOB)
+    world.cluster.remove(JOB)
+    write_record(world.store, record.changed(state="pending"))
+
+    def another_is_faster(verb: str, kind: Kind) -> None:
+        if (verb, kind) == ("create", JOB):
+            world.cluster.put(JOB, made)
+
+    world.cluster.before = another_is_faster
+    await world.create()
+    assert (told("created"), told("adopted")) == (created + 1, adopted + 1)
+
+
+def told(name: str) -> float:
+    value = REGISTRY.get_sample_value(f"selfie_training_jobs_{name}_total", {"program": "prepare"})
+    return value or 0.0
 
 
 async def test_asking_again_makes_no_second_job_whoever_is_asked(world: World) -> None:

@@ -70,7 +70,7 @@ class Rendered:
         found: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             found |= self.of("ConfigMap")[source["configMapRef"]["name"]]["data"]
-        return found | {entry["name"]: entry["value"] for entry in container["env"]}
+        return found | {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
 
     def run_pods(self) -> Object:
         """What the operator is told of the pods that it makes."""

@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from cluster.preconditions import Level
 from cluster.running import Cluster, started
 from selfie.errors import FailedPrecondition, Unavailable
+from waiting import until
 
 EXISTING_VARIABLE = "SELFIE_TEST_CLUSTER"
 # Of these a machine may be short without any fault in the code under test.
@@ -71,6 +74,26 @@ def apply(cluster: Cluster | NodeCluster, *wanted: Mapping[str, Any]) -> None:
     """``kubectl apply`` of these objects."""
     items = {"apiVersion": "v1", "kind": "List", "items": list(wanted)}
     cluster.kubectl("apply", "-f", "-", given=json.dumps(items))
+
+
+@contextmanager
+def forwarded(cluster: Cluster, namespace: str, target: str, port: int) -> Iterator[str]:
+    """The address here that ``kubectl port-forward`` leads to a port of ``target``."""
+    place = (f"--kubeconfig={cluster.kubeconfig}", f"-n={namespace}")
+    command = [cluster.plan.binaries["kubectl"], *place, "port-forward", target, f":{port}"]
+    # It says a line for each connection, and would wait for whoever reads that no more.
+    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdout=said, stderr=said) as forwarder:
+        try:
+            yield until(lambda: _address(said, forwarder))
+        finally:
+            forwarder.terminate()
+
+
+def _address(said: IO[bytes], forwarder: "subprocess.Popen[bytes]") -> str | None:
+    text = os.pread(said.fileno(), 4096, 0).decode()
+    assert forwarder.poll() is None, text
+    first = re.match(r"Forwarding from (127\.0\.0\.1:\d+) ", text)
+    return first and first[1]
 
 
 def found(cluster: Cluster | NodeCluster, *arguments: str) -> Any:

@@ -11,7 +11,7 @@ from selfie.errors import AlreadyExists
 from selfie.kube.api import Api
 from selfie.kube.objects import CONFIG_MAP
 from selfie_operator.caches import Caches
-from selfie_operator.keys import Key, Reconcile
+from selfie_operator.keys import Check, Key, Reconcile
 from selfie_operator.process import run
 from selfie_operator.recorders import Recorder
 from selfie_operator.settings import OperatorSettings
@@ -19,7 +19,9 @@ from selfie_operator.settings import OperatorSettings
 _LOOK_S = 0.5
 
 
-def build(settings: OperatorSettings, api: Api, caches: Caches, recorder: Recorder) -> Reconcile:
+def build(
+    settings: OperatorSettings, api: Api, caches: Caches, recorder: Recorder, check: Check
+) -> Reconcile:
     """``writes-<identity>`` holds the count."""
 
     async def count(key: Key) -> int:

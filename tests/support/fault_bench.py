@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import structlog
 import yaml
 
-from charts import CHART, VALUES, Helm, Rendered, found_helm
+from charts import VALUES, Helm, Rendered, found_helm
 from cluster.audit import Event, parsed
 from cluster.fake_kubelet import FakeKubelet
 from cluster.running import Cluster
@@ -30,8 +30,9 @@ from fault_proxy import FaultProxy
 from fault_work import SimulatedWork
 from operator_nursery import Nursery
 from raw_api import RawApi, tls_context
+from releases import install_accounts, install_crd, kubeconfig, made, server_of, token_of
 from selfie.artifacts.store import Store, open_store
-from selfie.errors import SelfieError, Unavailable
+from selfie.errors import SelfieError
 from selfie.kube.client import ClientSettings, KubeApi, connect
 from selfie.kube.labels import NAME, RUN, RUN_UID
 from selfie.kube.objects import (
@@ -46,7 +47,7 @@ from selfie.kube.objects import (
     uid_of,
     version_of,
 )
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.kube.transport import Access
 from selfie.rpc.entrances import Entrance
 from selfie.rpc.server import build_server
@@ -63,15 +64,12 @@ from selfie_operator.reconciling.subject import status_of
 
 T = TypeVar("T")
 
-RELEASE = "r"
-CRD = ("crd/selfieruns.selfie.dev", "--timeout=60s")
 SPEC: dict[str, Any] = {
     "model": {"uri": "builtin://toy"},
     "seed": {"dataset": "data/seed.jsonl"},
     "rounds": [{"prompts": {"dataset": "data/prompts.jsonl", "count": 8}}] * 3,
     "evaluation": {"initial": False},
 }
-_ACCOUNTS = {f"{RELEASE}-{name}" for name in ("operator", "training", "engine", "scoring", "trainer")}
 _CHILDREN = (DEPLOYMENT, SERVICE, POD, JOB)
 
 
@@ -180,14 +178,16 @@ class Stage:
     ) -> OperatorProcess:
         """Starts an operator; ``settings`` are further ones, by their name in the environment."""
         folder, work = self.folder, self.bench.work
-        kubeconfig = folder / f"{identity}.kubeconfig"
-        kubeconfig.write_text(json.dumps(_kubeconfig((proxy or self.proxy).url, self.token)))
+        way = folder / f"{identity}.kubeconfig"
+        way.write_text(json.dumps(kubeconfig({"server": (proxy or self.proxy).url}, self.token)))
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(sys.path),
-            "SELFIE_KUBECONFIG": str(kubeconfig),
+            "SELFIE_KUBECONFIG": str(way),
             "SELFIE_NAMESPACE": self.namespace,
             "SELFIE_IDENTITY": identity,
+            # A kubelet starts the next process in the pod of the last one.
+            "SELFIE_POD_UID": f"pod-{identity}",
             "SELFIE_PORT": "0",
             "SELFIE_PORT_FILE": str(folder / f"{identity}.port"),
             "SELFIE_GENERATION_ADDRESS": work.shared,
@@ -315,9 +315,8 @@ class Bench:
         self.audit = AuditTail(cluster.layout.audit_log)
         self.chronicle = Chronicle()
         self.stages: dict[str, Stage] = {}
-        config = yaml.safe_load(cluster.kubeconfig.read_text())
-        self._server = config["clusters"][0]["cluster"]["server"]
-        self._context = tls_context(config["clusters"][0]["cluster"], {})
+        self._server = server_of(cluster)["server"]
+        self._context = tls_context(server_of(cluster), {})
         self.api: KubeApi
         self.node: FakeKubelet
         self.nursery: Nursery
@@ -368,37 +367,15 @@ class Bench:
                 del self.stages[namespace]
 
     def _install(self, stage: Stage) -> None:
+        space = stage.namespace
         with RawApi(self.cluster.kubeconfig) as raw:
-            space = stage.namespace
-            _made(raw, "/api/v1/namespaces", {"metadata": {"name": space}})
-            core, rbac = (
-                f"/api/v1/namespaces/{space}",
-                f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space}",
-            )
-            for kind, path in (
-                ("ServiceAccount", f"{core}/serviceaccounts"),
-                ("Role", f"{rbac}/roles"),
-                ("RoleBinding", f"{rbac}/rolebindings"),
-            ):
-                for name, found in self.rendered.of(kind).items():
-                    if name not in _ACCOUNTS:
-                        continue
-                    _made(raw, path, _moved(found, space))
+            install_accounts(raw, self.rendered, space)
             labels = {NAME: "selfie", RUN: "run"}
             nudge = {"metadata": {"name": "nudge", "labels": labels}, "spec": {"clusterIP": "None"}}
-            _made(raw, f"{core}/services", nudge)
-            stage.token = self._token(raw, space, "operator")
-            tokens = {"training": self._token(raw, space, "training")}
-        kubeconfig = _kubeconfig(self._server, tokens["training"])
-        ca = yaml.safe_load(self.cluster.kubeconfig.read_text())["clusters"][0]["cluster"]
-        kubeconfig["clusters"][0]["cluster"] = ca
-        (stage.folder / "training.kubeconfig").write_text(json.dumps(kubeconfig))
-
-    def _token(self, raw: RawApi, namespace: str, component: str) -> str:
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{RELEASE}-{component}/token"
-        answer = raw.ask("POST", path, {"spec": {"expirationSeconds": 36000}})
-        assert answer.code == 201, answer.body
-        return str(answer.body["status"]["token"])
+            made(raw, f"/api/v1/namespaces/{space}/services", nudge)
+            stage.token = token_of(raw, space, "operator")
+            direct = kubeconfig(server_of(self.cluster), token_of(raw, space, "training"))
+        (stage.folder / "training.kubeconfig").write_text(json.dumps(direct))
 
     @asynccontextmanager
     async def _controller(self, stage: Stage) -> AsyncIterator[None]:
@@ -439,11 +416,7 @@ class Bench:
 @asynccontextmanager
 async def opened(cluster: Cluster, folder: Path) -> AsyncIterator[Bench]:
     """A bench on this control plane; a test without helm is skipped."""
-    cluster.kubectl("apply", "--server-side", "-f", str(CHART / "files/selfieruns.selfie.dev.yaml"))
-    # Right after it was made it has no conditions, by which `kubectl wait` is put off.
-    with suppress(Unavailable):
-        cluster.kubectl("wait", "--for=jsonpath={.status.conditions}", *CRD)
-    cluster.kubectl("wait", "--for=condition=Established", *CRD)
+    install_crd(cluster)
     with TemporaryDirectory(prefix="sf") as sockets:
         async with Bench(cluster, found_helm(cluster.kubeconfig), folder, Path(sockets)).open() as bench:
             yield bench
@@ -457,29 +430,8 @@ def _healthy(server: Any) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(Health(None), server)
 
 
-def _made(raw: RawApi, path: str, wanted: Object) -> None:
-    answer = raw.ask("POST", path, wanted)
-    assert answer.code == 201, answer.body
-
-
-def _moved(found: Object, namespace: str) -> Object:
-    """The object in another namespace than that of the rendered release."""
-    return json.loads(json.dumps(found).replace('"namespace": "team"', f'"namespace": "{namespace}"'))
-
-
 def _is_over(kind: Any, found: Object) -> bool:
     if kind == JOB:
         conditions = (found.get("status") or {}).get("conditions") or ()
         return any(c["type"] in {"Complete", "Failed"} and c["status"] == "True" for c in conditions)
     return kind == POD and (found.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-
-
-def _kubeconfig(server: str, token: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "clusters": [{"name": "test", "cluster": {"server": server}}],
-        "users": [{"name": "test", "user": {"token": token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-    }

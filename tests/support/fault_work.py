@@ -94,7 +94,8 @@ class SimulatedWork:
         self.hangs: set[str] = set()
         """UIDs of runs whose scoring workers take calls and never answer."""
         self._find = find
-        self._pods: dict[str, FakePod] = {}
+        self._pods: dict[str, dict[str, FakePod]] = {}
+        """Of each service by its name, the pods that work, by their UID."""
         self._known: dict[tuple[str, str, int], dict[str, str]] = {}
         self._servers: dict[str, grpc.aio.Server] = {}
         self._lock = threading.Lock()
@@ -133,8 +134,7 @@ class SimulatedWork:
         await server.start()
 
     async def _opened(self, pod: FakePod) -> None:
-        uid, component = pod.labels[RUN_UID], pod.labels[COMPONENT]
-        name = engine_name(uid) if component == ENGINE else scoring_name(uid)
+        name = _service_of(pod)
         if name not in self._servers:
             await self._open(name, Own(self, pod.namespace, name))
 
@@ -150,18 +150,19 @@ class SimulatedWork:
         if found is None:
             return None
         selector = (found["spec"].get("selector") or {}).items()
-        pods = [pod for pod in list(self._pods.values()) if pod.namespace == namespace]
+        pods = list(self._pods.get(service, {}).values())
         return next((pod for pod in pods if selector <= pod.labels.items()), None)
 
     async def _serve(self, pod: FakePod) -> PodExit:
         uid = pod.object["metadata"]["uid"]
         opening = asyncio.run_coroutine_threadsafe(self._opened(pod), self._loop)
         await asyncio.wrap_future(opening)
-        self._pods[uid] = pod
+        working = self._pods.setdefault(_service_of(pod), {})
+        working[uid] = pod
         try:
             await pod.stopping.wait()
         finally:
-            self._pods.pop(uid, None)
+            working.pop(uid, None)
         return PodExit(0)
 
     async def _train(self, pod: FakePod) -> PodExit:
@@ -404,6 +405,11 @@ def _service(path: str) -> str:
     step = step_at(path)
     assert step is not None
     return step.service
+
+
+def _service_of(pod: FakePod) -> str:
+    uid = pod.labels[RUN_UID]
+    return engine_name(uid) if pod.labels[COMPONENT] == ENGINE else scoring_name(uid)
 
 
 def _argument(pod: FakePod, flag: str) -> str:

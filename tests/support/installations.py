@@ -1,10 +1,11 @@
 """A release of the chart on a node of its own, a run on it, and what can be seen of the run."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,20 @@ import yaml
 from charts import CHART, Helm
 from cluster import nodes, thin, volumes
 from cluster.running import Cluster
-from clusters import apply, found
-from selfie.artifacts.store import Store, open_store
+from clusters import apply, forwarded, found
+from keeping import SOURCES, Place
+from selfie.artifacts.store import Store
 from selfie.errors import Unavailable
 from selfie.runs.names import run_path
 
 RELEASE = "selfie"
-CLAIM = "artifacts"
-MOUNTED_AT = "/var/lib/selfie/artifacts"
-SOURCES = "sources"
-"""Folder of the volume in which the data sets and models of runs lie."""
 THREADS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 """What a run needs to make the same bits anywhere, and no more."""
 OF_RUNS = "-l=selfie.dev/run-uid"
 
 
-def thin_values(**changes: Any) -> dict[str, Any]:
-    """Values for the thin image: a claim that is there, and this machine's Python read-only in every pod."""
+def thin_values(place: Place, **changes: Any) -> dict[str, Any]:
+    """Values for the thin image: this machine's Python is read-only in every pod."""
     repository, _, tag = thin.IMAGE.removeprefix("localhost/").partition(":")
     volume, mount = volumes.environment_mount()
     return {
@@ -39,8 +37,8 @@ def thin_values(**changes: Any) -> dict[str, Any]:
             "pullPolicy": "Never",
             **{name: {"repository": repository} for name in ("operator", "service", "gpu")},
         },
-        "artifacts": {"kind": "volume", "volume": {"existingClaim": CLAIM, "mountPath": MOUNTED_AT}},
-        "operator": {"sourcesRoot": f"file://{MOUNTED_AT}/{SOURCES}"},
+        "artifacts": dict(place.values),
+        "operator": {"sourcesRoot": f"{place.uri}/{SOURCES}"},
         "allPods": {
             "extraEnv": [{"name": name, "value": value} for name, value in THREADS.items()],
             "extraVolumes": [volume],
@@ -52,23 +50,19 @@ def thin_values(**changes: Any) -> dict[str, Any]:
 
 @dataclass
 class Installation:
-    """One release in its namespace, with the directory that is its artifact volume."""
+    """One release in its namespace; ``folder`` is one of this machine for what tests note of it."""
 
     cluster: Cluster
     helm: Helm
     namespace: str
-    directory: Path
-    values: dict[str, Any] = field(default_factory=thin_values)
-
-    @property
-    def sources(self) -> Path:
-        """Where the data sets and models of runs are put."""
-        return self.directory / SOURCES
+    place: Place
+    folder: Path
+    values: dict[str, Any]
 
     def install(self, **changes: Any) -> None:
         """Installs the release, or changes its values, and waits until all of it is ready."""
         self.values |= changes
-        file = self.directory.parent / f"{self.namespace}-values.yaml"
+        file = self.folder / f"{self.namespace}-values.yaml"
         file.write_text(yaml.safe_dump(self.values))
         place = (f"-n={self.namespace}", f"-f={file}")
         self.helm.run("upgrade", "--install", RELEASE, str(CHART), *place)
@@ -92,19 +86,8 @@ class Installation:
     @contextmanager
     def forwarded(self, target: str, port: int) -> Iterator[str]:
         """The address here that ``kubectl port-forward`` leads to a port of ``target``."""
-        binary = str(self.cluster.plan.binaries["kubectl"])
-        place = (f"--kubeconfig={self.cluster.kubeconfig}", f"-n={self.namespace}")
-        command = [binary, *place, "port-forward", target, f":{port}"]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as forwarder:
-            assert forwarder.stdout
-            said = forwarder.stdout.readline()
-            try:
-                assert said.startswith("Forwarding from 127.0.0.1:"), said
-                yield said.removeprefix("Forwarding from ").partition(" ")[0]
-            finally:
-                forwarder.terminate()
+        with forwarded(self.cluster, self.namespace, target, port) as address:
+            yield address
 
 
 @dataclass
@@ -121,15 +104,21 @@ class RunOnCluster:
 
     @property
     def store(self) -> Store:
-        """Its artifacts, as they lie in the volume's directory."""
+        """Its artifacts."""
         metadata = self.object()["metadata"]
         path = run_path(metadata["namespace"], metadata["name"], metadata["uid"])
-        return open_store((self.release.directory / path).as_uri())
+        return self.release.place.store.below(path)
 
     def condition(self, kind: str) -> Mapping[str, Any] | None:
         """The condition of that type."""
         conditions = self.object().get("status", {}).get("conditions", [])
         return next((entry for entry in conditions if entry["type"] == kind), None)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is Complete or Failed."""
+        found = (self.condition("Complete"), self.condition("Failed"))
+        return any(entry and entry["status"] == "True" for entry in found)
 
     def is_at(self, *stages: str) -> bool:
         """Whether it has come to one of these stages."""
@@ -165,7 +154,7 @@ class PodsSeen:
     @classmethod
     def begin(cls, release: Installation) -> "PodsSeen":
         """Begins to watch."""
-        file = release.directory.parent / f"{release.namespace}-pods.json"
+        file = release.folder / f"{release.namespace}-pods.json"
         place = (f"--kubeconfig={release.cluster.kubeconfig}", f"-n={release.namespace}")
         command = [release.cluster.plan.binaries["kubectl"], *place, "get", "pods", OF_RUNS, "-w", "-o=json"]
         with file.open("wb") as output:
@@ -191,21 +180,20 @@ class PodsSeen:
         return states
 
 
-def prepared(cluster: Cluster, helm: Helm, namespace: str) -> Installation:
-    """A restricted namespace with everything that a release for the thin image needs, and none yet."""
+def restricted(cluster: Cluster, namespace: str) -> str:
+    """A namespace that enforces restricted Pod Security, in which pods of the thin image can run."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     apply(
         cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
     )
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", f"-n={namespace}", "--timeout=60s")
     nodes.make_environment(cluster, namespace)
-    directory = nodes.make_volume(cluster, CLAIM, namespace)
-    (directory / SOURCES).mkdir()
-    return Installation(cluster, helm, namespace, directory)
+    return namespace
 
 
 def submitted(release: Installation, text: str) -> RunOnCluster:
-    """``kubectl apply`` of a run."""
+    """``kubectl apply`` of a run, in a release that has no other; artifacts of earlier ones stay."""
+    release.kubectl("delete", "sfr", "--all", "--wait")
     release.kubectl("apply", "-f", "-", given=text)
     return RunOnCluster(release, yaml.safe_load(text)["metadata"]["name"])
 
@@ -218,3 +206,9 @@ def start_records(store: Store) -> dict[str, int]:
         if found_it:
             counts[attempt] = counts.get(attempt, 0) + 1
     return counts
+
+
+def attempts(store: Store, step: str = "") -> set[str]:
+    """Names of all attempts at the step, or at any step."""
+    parts = {part for path in store.list(step) for part in path.split("/")}
+    return {part for part in parts if re.fullmatch(r"a\d+", part)}

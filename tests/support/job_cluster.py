@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from selfie.errors import AlreadyExists
-from selfie.kube.api import Change, Listing
+from selfie.kube.api import Change, Keep, Listing, whole
 from selfie.kube.objects import CONFIG_MAP, JOB, POD, SELFIE_RUN, SERVICE, Kind, Object, labels_of, uid_of
 
 TIME = "2026-03-01T12:00:00Z"
@@ -75,11 +75,16 @@ class JobCluster:
         return copy.deepcopy(self.objects.get((kind.kind, namespace or "", name)))
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Keep = whole,
     ) -> Listing:
         self._ask("list", kind)
         found = [
-            copy.deepcopy(entry)
+            keep(copy.deepcopy(entry))
             for entry in self.all(kind)
             if namespace in (None, entry["metadata"]["namespace"])
             and (labels or {}).items() <= labels_of(entry).items()

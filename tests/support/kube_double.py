@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from selfie.errors import AlreadyExists, FailedPrecondition, NotFound
-from selfie.kube.api import Change, Listing
+from selfie.kube.api import Change, Keep, Listing, whole
 from selfie.kube.objects import (
     SELFIE_RUN,
     Kind,
@@ -56,10 +56,16 @@ class KubeDouble:
         return copy.deepcopy(self.objects.get((kind, namespace or "", name)))
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Keep = whole,
     ) -> Listing:
         self.calls[f"list {kind.plural}"] += 1
-        return Listing(copy.deepcopy(self.of(kind, labels=labels)), str(self._version))
+        found = [keep(item) for item in copy.deepcopy(self.of(kind, labels=labels))]
+        return Listing(found, str(self._version))
 
     async def watch(self, kind: Kind, **_: Any) -> AsyncIterator[Change]:
         raise NotImplementedError

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from selfie.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
-from selfie.kube.api import Change, ChangeType, Listing
+from selfie.kube.api import Change, ChangeType, Keep, Listing, whole
 from selfie.kube.objects import Kind, Object, labels_of, name_of, namespace_of, uid_of, version_of
 
 END = object()
@@ -63,11 +63,16 @@ class MemoryApi:
         return copy.deepcopy(self._objects.get((kind, namespace or "", name)))
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Keep = whole,
     ) -> Listing:
         self._ask("list", kind)
         found = [
-            copy.deepcopy(item)
+            keep(copy.deepcopy(item))
             for (of, place, _), item in self._objects.items()
             if of == kind
             and namespace in {None, place}

@@ -6,6 +6,7 @@ by the interpreter takes two seconds of a processor for imports, and one test ne
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -18,6 +19,8 @@ import grpc  # noqa: F401  # imported once for all
 
 import selfie_operator.reconciling  # noqa: F401
 from selfie_operator.__main__ import main
+
+_DIES_WITH_PARENT = 1
 
 
 class Nursery:
@@ -101,6 +104,8 @@ def _fork(environment: Mapping[str, str], log: str) -> int:
     pid = os.fork()
     if pid:
         return pid
+    # An operator that nobody ends any more would go on for ever.
+    ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
     null = os.open(os.devnull, os.O_RDWR)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for target, source in ((0, null), (1, file), (2, file)):

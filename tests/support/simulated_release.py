@@ -32,13 +32,14 @@ from selfie.kube.objects import (
     namespace_of,
     uid_of,
 )
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.runs.observed import WorkObserved
 from selfie.runs.status import RunStatus, derived_reason
 from selfie.runs.steps import ENGINE, GENERATION, SCORING, Step
-from selfie_operator.keys import Key, Reconcile
+from selfie_operator.keys import Check, Key, Reconcile
 from selfie_operator.reconciling.building import assemble
 from selfie_operator.reconciling.children import child_name
+from selfie_operator.reconciling.fencing import FencedServices, fenced
 from selfie_operator.reconciling.services import RunPlace
 from selfie_operator.reconciling.settings import ReconcilingSettings
 from selfie_operator.reconciling.subject import status_of
@@ -273,7 +274,7 @@ class Recorded:
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str]] = []
 
-    def record(self, run: Object, event_type: str, reason: str, note: str) -> None:
+    def record(self, run: Object, event_type: str, reason: str, note: str, *, last: bool = False) -> None:
         self.events.append((event_type, reason, note))
 
     @property
@@ -296,6 +297,7 @@ class SimulatedRelease:
         self.unschedulable = False
         self.pods_made = 0
         self.places: list[tuple[int, str, int]] = []
+        self.check: Check = lambda: None
         self.reconcile: Reconcile
         self.start_operator()
 
@@ -306,10 +308,13 @@ class SimulatedRelease:
             self.settings,
             PODS,
             (self.api, self.told, self.recorded),
-            services=self.services,
-            open_store=self.store,
+            services=FencedServices(self.services, self._check),
+            open_store=fenced(self.store, self._check),
             now=lambda: self.now,
         )
+
+    def _check(self) -> None:
+        self.check()
 
     def store(self, uri: str) -> Store:
         return Store(uri, MemoryFiles(self.files, uri, self.hooks))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,8 @@ class HookedApi:
     async def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> Object | None:
         return await self._api.get(kind, name, namespace=namespace)
 
-    async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
-    ) -> Listing:
-        return await self._api.list(kind, namespace=namespace, labels=labels)
+    async def list(self, kind: Kind, **arguments: Any) -> Listing:
+        return await self._api.list(kind, **arguments)
 
     def watch(self, kind: Kind, **arguments: Any) -> AsyncIterator[Change]:
         return self._api.watch(kind, **arguments)

@@ -13,7 +13,7 @@ from selfie.artifacts.store import Store
 from selfie.artifacts.weights import weights_digest
 from selfie.kube.frozen import Frozen, config_map_of
 from selfie.kube.objects import Object
-from selfie.kube.pods import ContainerSettings, PodSettings
+from selfie.kube.pod_settings import ContainerSettings, PodSettings
 from selfie.runs.evaluations import evaluations_of
 from selfie.runs.lineage import pin, sources_of
 from selfie.runs.load import run_from_object

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from selfie.runs.documents import write_document
+
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = "main"
 
@@ -60,7 +62,7 @@ class Study:
                     entry[field] = (self.folder / entry[field]).resolve().as_uri()
         file = artifacts / "specs" / f"{self.run_name(variant, seed)}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(yaml.safe_dump(document, sort_keys=False))
+        file.write_text(write_document(document))
         return file
 
     def found(self, artifacts: Path, variant: str) -> list[Path]:

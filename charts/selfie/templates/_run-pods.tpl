@@ -5,12 +5,25 @@ What operator and training controller are told of the pods that they make: the f
 {{- define "selfie.run-pods" -}}
 {{- $operator := include "selfie.subject" (dict "root" . "component" "operator") }}
 {{- $generation := include "selfie.subject" (dict "root" . "component" "generation") }}
+{{- /* An engine of another maker is held against the run's judge before it samples. */}}
+{{- $judged := ternary (list $generation $operator) (list $operator) (eq (include "selfie.run-servers" .) "true") }}
 engine:
   {{- include "selfie.run-pod" (dict "root" . "component" "engine" "callers" (list $generation $operator)) | trim | nindent 2 }}
 scoring:
-  {{- include "selfie.run-pod" (dict "root" . "component" "scoring" "callers" (list $operator)) | trim | nindent 2 }}
+  {{- include "selfie.run-pod" (dict "root" . "component" "scoring" "callers" $judged) | trim | nindent 2 }}
 trainer:
   {{- include "selfie.run-pod" (dict "root" . "component" "trainer") | trim | nindent 2 }}
+{{- range $kind := list "tgi" "openai" }}
+{{- if (index $.Values.runPods $kind).image }}
+{{ $kind }}:
+  {{- include "selfie.run-server" (dict "root" $ "kind" $kind) | trim | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Whether runs may ask for an engine that is not Selfie's own. */}}
+{{- define "selfie.run-servers" -}}
+{{- if or .Values.runPods.tgi.image .Values.runPods.openai.image }}true{{ end }}
 {{- end }}
 
 {{/*
@@ -48,6 +61,13 @@ volumes:
 volumeMounts:
   {{- . | nindent 2 }}
 {{- end }}
+{{ include "selfie.run-pod.placing" $parts | trim }}
+{{- end }}
+
+{{/* Where pods of one component run, and what they are marked with. */}}
+{{- define "selfie.run-pod.placing" -}}
+{{- $values := .values }}
+{{- $all := .root.Values.allPods }}
 {{- with merge (dict) $values.nodeSelector $all.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -71,6 +91,57 @@ annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 graceSeconds: {{ $values.graceSeconds }}
+{{- end }}
+
+{{/*
+An engine that is not Selfie's own. Its image is given weights that another container has fetched; it
+has neither the store's credentials nor a token.
+*/}}
+{{- define "selfie.run-server" -}}
+{{- $values := index .root.Values.runPods .kind }}
+image: {{ $values.image | quote }}
+imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+{{- with .root.Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+serviceAccount: {{ include "selfie.name" (dict "root" .root "component" "server") }}
+{{- with $values.command }}
+command:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+arguments:
+  {{- toYaml $values.arguments | nindent 2 }}
+port: {{ .root.Values.runPods.serverPort }}
+healthPath: {{ $values.healthPath }}
+accelerators: {{ $values.accelerators }}
+sharedMemory: {{ $values.sharedMemory | quote }}
+startSeconds: {{ $values.startSeconds }}
+surge: {{ $values.surge }}
+{{- range $name := list "writable" "podSecurityContext" "securityContext" }}
+{{- with index $values $name }}
+{{ $name }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+resources:
+  {{- toYaml $values.resources | nindent 2 }}
+accelerator: {{ .root.Values.runPods.accelerator }}
+env:
+  - name: HOME
+    value: /tmp
+  {{- with concat .root.Values.allPods.extraEnv $values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with concat .root.Values.allPods.extraVolumes $values.extraVolumes }}
+volumes:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat .root.Values.allPods.extraVolumeMounts $values.extraVolumeMounts }}
+volumeMounts:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{ include "selfie.run-pod.placing" (dict "root" .root "values" $values) | trim }}
 {{- end }}
 
 {{/* /tmp is there already: the code that makes these pods sees to it. */}}

@@ -75,6 +75,8 @@ spec:
       # It reads the API server's keys, by which callers' tokens are verified.
       automountServiceAccountToken: true
       enableServiceLinks: false
+      # The first process of a container would not hear that it shall end before it is done with its imports.
+      shareProcessNamespace: true
       terminationGracePeriodSeconds: 30
       securityContext:
         {{- include "selfie.pod.security" . | nindent 8 }}

@@ -7,10 +7,11 @@ from typing import Protocol
 from selfie.artifacts.store import Store, open_store
 from selfie.kube.api import Api
 from selfie.kube.objects import Kind, Object
-from selfie.kube.pods import PodSettings
-from selfie_operator.keys import Key, Reconcile
+from selfie.kube.pod_settings import PodSettings
+from selfie_operator.keys import Check, Key, Reconcile
 from selfie_operator.reconciling.archives import Archives
 from selfie_operator.reconciling.ending import Ending
+from selfie_operator.reconciling.fencing import FencedServices, fenced
 from selfie_operator.reconciling.freezing import Freezer
 from selfie_operator.reconciling.observing import Observer
 from selfie_operator.reconciling.reconciler import Reconciler
@@ -44,14 +45,16 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def build(settings: ReconcilingSettings, api: Api, caches: Told, recorder: Recorder) -> Reconcile:
-    """What looks after one run, for a release with these settings."""
+def build(
+    settings: ReconcilingSettings, api: Api, caches: Told, recorder: Recorder, check: Check
+) -> Reconcile:
+    """What looks after one run, for a release with these settings, and acts while ``check`` lets it."""
     return assemble(
         settings,
         PodSettings.read(settings.pods),
         (api, caches, recorder),
-        services=GrpcServices.of(settings),
-        open_store=open_store,
+        services=FencedServices(GrpcServices.of(settings), check),
+        open_store=fenced(open_store, check),
         now=now,
     )
 

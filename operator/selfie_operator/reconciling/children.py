@@ -9,18 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from selfie.dispatch.services import GRPC_SERVICES
+from selfie.errors import FailedPrecondition
 from selfie.kube.frozen import Frozen
 from selfie.kube.labels import COMPONENT, RUN_UID, WEIGHTS, child_labels, owner_reference
 from selfie.kube.objects import DEPLOYMENT, SERVICE, Kind, Object, namespace_of, uid_of
-from selfie.kube.pods import (
-    GRPC_PORT,
-    METRICS_PORT,
-    Container,
-    ContainerSettings,
-    Overrides,
-    pod_metadata,
-    pod_spec,
-)
+from selfie.kube.pod_settings import ContainerSettings, ServerSettings
+from selfie.kube.pods import GRPC_PORT, METRICS_PORT, Container, Overrides, pod_metadata, pod_spec
+from selfie.kube.server_pods import server_pod_spec
 from selfie.runs.lineage import Input
 from selfie.runs.names import engine_name, scoring_name, weights_label
 from selfie.runs.operation_fields import ComponentResources
@@ -51,7 +46,7 @@ def goals_of(owner: Object, spec: RunSpec, frozen: Frozen, wanted: Mapping[str, 
     """The objects of the run's own services among those that are wanted."""
     return {
         name: {
-            SERVICE: service_of(owner, spec, wanted[name]),
+            SERVICE: service_of(owner, spec, wanted[name], server_of(spec, frozen, name)),
             DEPLOYMENT: deployment_of(owner, spec, frozen, wanted[name]),
         }
         for name in OWN
@@ -63,7 +58,8 @@ def deployment_of(owner: Object, spec: RunSpec, frozen: Frozen, wanted: ServiceW
     """The Deployment of the service; its pods change with the weights, never two kinds at a time."""
     name, label = wanted.name, weights_label_of(wanted)
     selector = _selector(owner, name)
-    settings = frozen.pods.engine if name == ENGINE else frozen.pods.scoring
+    server = server_of(spec, frozen, name)
+    settings = server or (frozen.pods.engine if name == ENGINE else frozen.pods.scoring)
     labels = {**child_labels(owner, name), WEIGHTS: label}
     return _marked(
         {
@@ -76,23 +72,46 @@ def deployment_of(owner: Object, spec: RunSpec, frozen: Frozen, wanted: ServiceW
             "spec": {
                 "replicas": _replicas(spec, name),
                 "revisionHistoryLimit": 0,
-                "strategy": {"type": "Recreate"},
+                "strategy": {"type": "RollingUpdate" if server and server.surge else "Recreate"},
                 "selector": {"matchLabels": selector},
                 "template": {
                     "metadata": pod_metadata(settings, labels),
-                    "spec": _pod(spec, frozen.run_uri, settings, wanted),
+                    "spec": _pod(spec, frozen.run_uri, settings, wanted)
+                    if server is None
+                    else _server_pod(spec, frozen, server, wanted),
                 },
             },
         }
     )
 
 
-def service_of(owner: Object, spec: RunSpec, wanted: ServiceWanted) -> Object:
+def server_of(spec: RunSpec, frozen: Frozen, name: str) -> ServerSettings | None:
+    """What the engine is, where it is not Selfie's own.
+
+    Raises `FailedPrecondition` ``EngineNotOffered`` where the release offered it when the run began,
+    and does no more.
+    """
+    kind = spec.generation.engine
+    if name != ENGINE or kind == "embedded":
+        return None
+    server = frozen.pods.server(kind)
+    if server is None:
+        message = f"the release no longer offers the engine {kind}; give it runPods.{kind} again"
+        raise FailedPrecondition("EngineNotOffered", message)
+    return server
+
+
+def service_of(
+    owner: Object, spec: RunSpec, wanted: ServiceWanted, server: ServerSettings | None = None
+) -> Object:
     """The Service: it reaches pods with exactly these weights, and no others."""
     name, label = wanted.name, weights_label_of(wanted)
     labels = {**child_labels(owner, name), WEIGHTS: label}
-    # Several pods are found one by one, so that a caller can spread its calls over them.
-    headless = {"clusterIP": "None"} if name == SCORING or _replicas(spec, name) > 1 else {}
+    # Several pods are found one by one, so that a caller can spread its calls over them, and knows who
+    # answered it.
+    alone = name == ENGINE and server is None and _replicas(spec, name) == 1
+    headless = {} if alone else {"clusterIP": "None"}
+    ports = [("grpc", GRPC_PORT), ("metrics", METRICS_PORT)] if server is None else [("http", server.port)]
     return _marked(
         {
             "apiVersion": SERVICE.api_version,
@@ -101,10 +120,7 @@ def service_of(owner: Object, spec: RunSpec, wanted: ServiceWanted) -> Object:
             "spec": {
                 **headless,
                 "selector": {**_selector(owner, name), WEIGHTS: label},
-                "ports": [
-                    {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"},
-                    {"name": "metrics", "port": METRICS_PORT, "targetPort": "metrics"},
-                ],
+                "ports": [{"name": port, "port": number, "targetPort": port} for port, number in ports],
             },
         }
     )
@@ -155,6 +171,26 @@ def _pod(spec: RunSpec, run_uri: str, settings: ContainerSettings, wanted: Servi
         overrides=_overrides(spec, wanted.name),
         before=pulls,
         volumes=({"name": _VOLUME, "emptyDir": {}},),
+    )
+
+
+def _server_pod(spec: RunSpec, frozen: Frozen, server: ServerSettings, wanted: ServiceWanted) -> Object:
+    policy = wanted.weights["policy"]
+    # Who it serves is told by the directory's name: servers repeat the path that they were started with.
+    weights = f"{_PLACE}/{_digest(policy)}"
+    pulls = Container(
+        "pull-policy",
+        "selfie.cli",
+        _pull(frozen.run_uri, weights, policy),
+        volume_mounts=({"name": _VOLUME, "mountPath": _PLACE},),
+    )
+    resources = spec.resources.engine or ComponentResources()
+    return server_pod_spec(
+        server,
+        weights,
+        overrides=Overrides(resources, spec.placement, server.accelerators),
+        fetches=(frozen.pods.engine, pulls),
+        volume={"name": _VOLUME, "emptyDir": {}},
     )
 
 

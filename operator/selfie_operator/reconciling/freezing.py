@@ -8,7 +8,7 @@ from selfie.errors import AlreadyExists, FailedPrecondition
 from selfie.kube.api import Api
 from selfie.kube.frozen import Frozen, config_map_of, frozen_from
 from selfie.kube.objects import CONFIG_MAP
-from selfie.kube.pods import PodSettings, begun_with
+from selfie.kube.pod_settings import PodSettings
 from selfie.runs.names import frozen_name, run_path
 from selfie.runs.resolving import resolved
 from selfie.runs.spec import SelfieRun
@@ -48,7 +48,9 @@ class Freezer:
         return self._known[subject.uid]
 
     async def freeze(self, record: Record, run: SelfieRun) -> Frozen:
-        """Fixes it, for a run that `find` knows nothing of; of two that do, the first decides."""
+        """Fixes it, unless that was done before; of two that do, the first decides."""
+        if record.subject.uid in self._known:
+            return self._known[record.subject.uid]
         await record.confirm()
         subject = record.subject
         frozen = self.frozen_of(subject, run)
@@ -78,7 +80,12 @@ class Freezer:
         """The run with absolute sources; raises `InvalidRun` with every mistake, and every wrong place."""
         settings = self._settings
         roots = settings.all_artifact_roots
-        return located(subject.run(), sources_root=settings.sources_root, artifact_roots=roots)
+        return located(
+            subject.run(),
+            sources_root=settings.sources_root,
+            artifact_roots=roots,
+            engines=self._pods.engines,
+        )
 
     def run_begun(self, subject: Subject, frozen: Frozen) -> SelfieRun:
         """The run as it is carried out now, from what was fixed and what may change.
@@ -111,12 +118,7 @@ class Freezer:
                 f"the run keeps its artifacts at {frozen.run_uri}, which is outside what this release may "
                 f"use ({', '.join(roots)}); add the folder to those that runs may name, or start a new run",
             )
-        fixed, own = frozen.pods, self._pods
-        pods = PodSettings(
-            engine=begun_with(own.engine, fixed.engine),
-            scoring=begun_with(own.scoring, fixed.scoring),
-            trainer=begun_with(own.trainer, fixed.trainer),
-        )
+        pods = self._pods.begun_with(frozen.pods)
         self._known[subject.uid] = replace(frozen, pods=pods)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

@@ -16,14 +16,19 @@ from selfie.runs.violations import InvalidRun, Violation
 _SCHEMES = frozenset({"builtin", "file", "gs", "hf", "s3"})
 
 
-def located(run: SelfieRun, *, sources_root: str, artifact_roots: Sequence[str]) -> SelfieRun:
-    """A run that is to begin, with absolute sources; `InvalidRun` with every place that it may not use."""
+def located(
+    run: SelfieRun, *, sources_root: str, artifact_roots: Sequence[str], engines: Sequence[str]
+) -> SelfieRun:
+    """A run that is to begin, with absolute sources; `InvalidRun` with every place that it may not use.
+
+    ``engines`` are the kinds that the release offers.
+    """
     moved, found = _relocated(run, sources_root, (sources_root, *artifact_roots), lambda _: True)
     if run.spec.resume_from is not None:
         found.extend(_outside("spec.resumeFrom", run.spec.resume_from, artifact_roots))
     if run.spec.artifacts.uri is not None:
         found.extend(_outside("spec.artifacts.uri", run.spec.artifacts.uri, artifact_roots))
-    found.extend(_not_for_a_cluster(run))
+    found.extend(_not_for_a_cluster(run, engines))
     if found:
         raise InvalidRun(found)
     return moved
@@ -57,7 +62,7 @@ def is_below(uri: str, roots: Sequence[str]) -> bool:
     )
 
 
-def _not_for_a_cluster(run: SelfieRun) -> Iterator[Violation]:
+def _not_for_a_cluster(run: SelfieRun, engines: Sequence[str]) -> Iterator[Violation]:
     if run.spec.artifacts.secret_ref is not None:
         # The operator never reads Secrets, and the services are shared: they have the release's access.
         yield Violation(
@@ -65,11 +70,11 @@ def _not_for_a_cluster(run: SelfieRun) -> Iterator[Violation]:
             "is not for a cluster, where one release has one access to its stores",
             "leave it out, and give the release the credentials",
         )
-    if run.spec.generation.engine != "embedded":
+    if run.spec.generation.engine not in engines:
         yield Violation(
             "spec.generation.engine",
-            f"{run.spec.generation.engine!r} is not served on a cluster yet",
-            "leave it out: the embedded engine samples",
+            f"{run.spec.generation.engine!r} is not offered by this release, which has {', '.join(engines)}",
+            f"use one of those, or give the release runPods.{run.spec.generation.engine}",
         )
 
 

@@ -9,6 +9,7 @@ from selfie.runs.observed import ManifestSummary, Observed, ServiceObserved, Sto
 from selfie.runs.spec import RunSpec, SelfieRun
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import ENGINE, Step, step_at, steps_of
+from selfie_operator.keys import NotLeader
 from selfie_operator.reconciling.archives import Archive, Archives
 from selfie_operator.reconciling.children import OWN
 from selfie_operator.reconciling.services import RunPlace, Services
@@ -40,6 +41,8 @@ class Observer:
             if not subject.is_told_of:
                 await archive.begin(run, at.uid)
             manifests = await archive.manifests(spec)
+        except NotLeader:
+            raise
         except (Unavailable, FailedPrecondition) as error:
             # That it cannot be reached is the one reason that needs no other word.
             reason = error.reason if isinstance(error, FailedPrecondition) else ""
@@ -53,7 +56,7 @@ class Observer:
         works = work is not None and work.is_live
         if not (works or spec.suspend or spec.cancel):
             # Who works has what he needs, and asks himself whether it is still the same.
-            services = await self._asked(services, at)
+            services = await self._asked(services, spec, at)
             services |= await self._shared(spec, manifests, at)
         return Sight(replace(observed, services=services), archive)
 
@@ -79,11 +82,17 @@ class Observer:
         """What lies below the run's root."""
         return await self._archives.of(at.uri)
 
-    async def _asked(self, seen: dict[str, ServiceObserved], at: RunPlace) -> dict[str, ServiceObserved]:
-        """The same, with each that looks ready asked whether it is."""
+    async def _asked(
+        self, seen: dict[str, ServiceObserved], spec: RunSpec, at: RunPlace
+    ) -> dict[str, ServiceObserved]:
+        """The same, with each that looks ready asked whether it is.
+
+        A server behind HTTP is asked by the generation service alone, which proves who it is before
+        the first sample and with every shard; here its own probe counts.
+        """
         asked = dict(seen)
         for name, found in seen.items():
-            if not found.ready:
+            if not found.ready or (name == ENGINE and spec.generation.engine != "embedded"):
                 continue
             if not await self._services.is_ready(name, at):
                 asked[name] = replace(found, ready=False, message="it does not answer yet")

@@ -76,6 +76,7 @@ class Reconciler:
         if found is None or is_going(found):
             # What it owns goes with it, and work that nobody asks about stops by itself.
             self.board.forget(RunName(*key))
+            self.stepping.forget(key)
             return None
         record = Record(self.api, self.recorder, Subject.of(found))
         try:
@@ -97,6 +98,7 @@ class Reconciler:
 
     async def _look(self, record: Record) -> float | None:
         if record.status.is_terminal:
+            self.stepping.forget(record.subject.key)
             return await self.ending.look(record)
         try:
             return await self._carry_on(record)
@@ -126,7 +128,7 @@ class Reconciler:
             message = f"{told_before(before)}, and {self.limit} may be active at a time"
             await self._tell(record, Verdict(Outcome.SUSPENDED, reasons.QUEUED, message))
             return look_again_s(before)
-        frozen = await self._frozen(record)
+        frozen = await self.freezer.freeze(record, run)
         return await self.stepping.look(record, self.freezer.run_begun(record.subject, frozen), frozen)
 
     async def _frozen(self, record: Record) -> Frozen:

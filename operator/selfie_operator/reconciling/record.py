@@ -10,6 +10,7 @@ from selfie.errors import FailedPrecondition, NotFound
 from selfie.kube.api import Api
 from selfie.kube.objects import SELFIE_RUN, Object, is_going, uid_of, version_of
 from selfie.runs.status import RunStatus
+from selfie_operator.reconciling import measures
 from selfie_operator.reconciling.statuses import status_object
 from selfie_operator.reconciling.subject import Subject
 from selfie_operator.reconciling.transitions import EventType, transitions
@@ -20,8 +21,10 @@ CONFLICT = "Conflict"
 class Recorder(Protocol):
     """Tells people of transitions."""
 
-    def record(self, run: Object, event_type: EventType, reason: str, note: str) -> None:
-        """One Event about the run."""
+    def record(
+        self, run: Object, event_type: EventType, reason: str, note: str, *, last: bool = False
+    ) -> None:
+        """One Event about the run; ``last``: the one that tells how it has ended."""
         ...
 
 
@@ -55,8 +58,9 @@ class Record:
             raise OutdatedError(str(error)) from error
         before, self.subject = self.status, Subject.of(written)
         self._is_confirmed = True
+        measures.count(before, self.status)
         for entry in transitions(before, self.status):
-            self._recorder.record(written, entry.type, entry.reason, entry.note)
+            self._recorder.record(written, entry.type, entry.reason, entry.note, last=entry.last)
 
     async def confirm(self) -> None:
         """Returns if the run is as it was read; else `OutdatedError`."""

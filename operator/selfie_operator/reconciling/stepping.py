@@ -27,8 +27,11 @@ from selfie.runs.run_rules import LOOK_SOON_S
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import TRAINING
+from selfie.runs.timing import seconds_to_deadline
+from selfie_operator.keys import Key, NotLeader
 from selfie_operator.reconciling.children import goals_of
 from selfie_operator.reconciling.observing import Observer, Sight
+from selfie_operator.reconciling.pacing import Pace, Work, wait_s
 from selfie_operator.reconciling.queueing import look_again_s, told_before
 from selfie_operator.reconciling.record import Record
 from selfie_operator.reconciling.services import RunPlace, Services
@@ -36,8 +39,6 @@ from selfie_operator.reconciling.settling import Settling
 
 LOOK_AT_STALL_S: Final = 30.0
 """What stalls a run is mostly told of by a watch; what is not is looked for this often."""
-LOOK_AT_JOBS_S: Final = 20.0
-"""Jobs are watched, and are only asked how far they are."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,11 @@ class Stepping:
         self._services = services
         self._settling = settling
         self._now = now
+        self._pace = Pace()
+
+    def forget(self, key: Key) -> None:
+        """Called with a run that is gone, or has ended."""
+        self._pace.seen(key, None)
 
     async def look(
         self, record: Record, run: SelfieRun, frozen: Frozen, *, before: int | None = None
@@ -151,6 +157,8 @@ class Stepping:
             return Acted(retry_after_s=error.retry_after_s)
         except (errors.Unavailable, errors.Cancelled):
             return Acted()
+        except NotLeader:
+            raise
         except errors.SelfieError as error:
             return refusal(action, error)
         return Acted()
@@ -164,6 +172,8 @@ class Stepping:
 
     def _next_look(self, look: Look, observed: Observed, decided: Plan, acted: Acted) -> float | None:
         status, wait = look.record.status, decided.requeue_after_s
+        work = kind_of(observed.work)
+        self._pace.seen(look.record.subject.key, work)
         if status.is_terminal:
             return LOOK_SOON_S
         if look.is_halted:
@@ -172,10 +182,17 @@ class Stepping:
             return look_again_s(look.before) if look.before is not None else None
         if has_status(status.conditions, "Stalled", "True"):
             return max(wait or 0.0, LOOK_AT_STALL_S)
-        work = observed.work
-        if work is not None and work.is_live and work.step.service == TRAINING:
-            return max(wait or 0.0, LOOK_AT_JOBS_S)
+        if work is not None:
+            left = seconds_to_deadline(look.run.spec, status, self._now())
+            return wait_s(work, wait or 0.0, turn_s=self._pace.turn_s(work), deadline_s=left)
         return max(wait, acted.retry_after_s) if wait is not None else None
+
+
+def kind_of(work: WorkObserved | None) -> Work | None:
+    """What the work is that goes on; None if none does."""
+    if work is None or not work.is_live:
+        return None
+    return "job" if work.step.service == TRAINING else "call"
 
 
 def is_intent(before: RunStatus, after: RunStatus) -> bool:

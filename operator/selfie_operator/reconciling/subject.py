@@ -11,6 +11,7 @@ from selfie.runs.conditions import ConditionType
 from selfie.runs.load import run_from_object
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus, status_from_object
+from selfie_operator.keys import Key
 
 OURS: Final = frozenset(get_args(ConditionType))
 """Types of conditions that are written here; any other belongs to somebody else."""
@@ -27,6 +28,11 @@ class Subject:
     def of(cls, found: Object) -> "Subject":
         """The run that was read."""
         return cls(found, status_of(found))
+
+    @property
+    def key(self) -> Key:
+        """Its namespace and name."""
+        return Key(self.namespace, self.name)
 
     @property
     def name(self) -> str:

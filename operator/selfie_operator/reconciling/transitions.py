@@ -24,6 +24,8 @@ class Transition:
     type: EventType
     reason: str
     note: str
+    last: bool = False
+    """Whether it is the end of the run."""
 
 
 def transitions(before: RunStatus, after: RunStatus) -> tuple[Transition, ...]:
@@ -101,4 +103,4 @@ def _end(before: RunStatus, after: RunStatus) -> Iterator[Transition]:
     for kind, event_type in kinds:
         entry = condition_of(after.conditions, kind)
         if entry is not None and entry.status == "True" and not before.is_terminal:
-            yield Transition(event_type, entry.reason, entry.message)
+            yield Transition(event_type, entry.reason, entry.message, last=True)

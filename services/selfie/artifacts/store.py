@@ -8,7 +8,7 @@ path exactly one succeeds, and what it wrote is there whole.
 import importlib.util
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ import fsspec
 
 from selfie.artifacts.digests import FileDigest
 from selfie.artifacts.failures import translated
+from selfie.artifacts.guarded_files import GuardedFiles
 from selfie.artifacts.local_files import LocalFiles
 from selfie.artifacts.object_files import ObjectFiles
 from selfie.artifacts.paths import INTERNAL_PREFIX, check_path, is_internal
@@ -117,6 +118,10 @@ class Store:
     def below(self, path: str) -> "Store":
         """The store whose root is the directory ``path`` of this one, through the same client."""
         return Store(self._place(path), self._files.below(path))
+
+    def guarded(self, check: Callable[[], None]) -> "Store":
+        """The same store; ``check`` is called before each change of it, and may keep it from happening."""
+        return Store(self.uri, GuardedFiles(self._files, check))
 
     def read(self, path: str) -> bytes:
         """All bytes of a file; `NotFound` if it is not there."""

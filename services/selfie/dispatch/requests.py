@@ -1,7 +1,7 @@
 """Requests of the batch methods, made from a SelfieRun."""
 
 from selfie.dispatch.calls import StepCall
-from selfie.runs.lineage import REFERENCE_SCORES
+from selfie.runs.lineage import PREVIOUS, REFERENCE_SCORES
 from selfie.runs.resolving import settings_of
 from selfie.v1 import engine_pb2, filtering_pb2, generation_pb2, scoring_pb2
 
@@ -9,6 +9,11 @@ from selfie.v1 import engine_pb2, filtering_pb2, generation_pb2, scoring_pb2
 RESPONSES_PER_SHARD = 64
 PAIRS_PER_SHARD = 64
 
+_ENGINES = {
+    "embedded": generation_pb2.ENGINE_KIND_EMBEDDED,
+    "tgi": generation_pb2.ENGINE_KIND_TGI,
+    "openai": generation_pb2.ENGINE_KIND_OPENAI,
+}
 _NORMALIZATIONS = {"sum": scoring_pb2.NORMALIZATION_SUM, "mean": scoring_pb2.NORMALIZATION_MEAN}
 _JUDGES = {
     "implicit": scoring_pb2.JUDGE_IMPLICIT,
@@ -51,6 +56,7 @@ def generate_dataset(call: StepCall) -> generation_pb2.GenerateDatasetRequest:
         random_seed=call.random_seed(),
         shard_rows=max(RESPONSES_PER_SHARD // samples, 1),
         allow_retokenized=spec.generation.allow_retokenized,
+        engine=_ENGINES[spec.generation.engine],
     )
 
 
@@ -61,7 +67,12 @@ def _samples(call: StepCall) -> int:
 
 def verify_engine(call: StepCall) -> generation_pb2.VerifyEngineRequest:
     """For `serve`."""
-    return generation_pb2.VerifyEngineRequest(attempt=call.attempt_message(), policy=call.weights("policy"))
+    return generation_pb2.VerifyEngineRequest(
+        attempt=call.attempt_message(),
+        policy=call.weights("policy"),
+        engine=_ENGINES[call.run.spec.generation.engine],
+        previous=call.weights(PREVIOUS) if PREVIOUS in call.inputs else None,
+    )
 
 
 def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:

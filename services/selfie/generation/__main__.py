@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from pydantic_settings import CliApp
 
-from selfie.generation.connecting import front_of
+from selfie.generation.connecting import credentials_of, fronts_of
+from selfie.generation.judging import Judges
 from selfie.generation.servicer import Parts, generation_service
 from selfie.generation.settings import GenerationSettings
 from selfie.models.chat import ChatTokenizer
@@ -17,10 +18,11 @@ async def build(settings: GenerationSettings) -> Service:
     """The service that the settings describe."""
     directory = settings.tokenizer
     tokenizer = None if directory is None else await asyncio.to_thread(ChatTokenizer, directory)
-    front = front_of(settings, tokenizer)
+    fronts = fronts_of(settings, tokenizer)
     parts = Parts(
-        front=front,
+        fronts=fronts,
         replica=Replica.of("generation", settings),
+        judges=Judges(settings.run_scoring_address, credentials=credentials_of(settings)),
         tokenizer=tokenizer,
         flow=settings.flow,
         retries=settings.retries,
@@ -29,7 +31,7 @@ async def build(settings: GenerationSettings) -> Service:
 
     async def close() -> None:
         await service.close()
-        await front.close()
+        await fronts.close()
 
     return replace(service, close=close)
 

@@ -43,8 +43,9 @@ class Reading:
     logprobs: tuple[float, ...]
 
 
-Score: TypeAlias = Callable[[Sequence[Reading]], Awaitable[Sequence[Sequence[float]]]]
-"""Log-probabilities of each reading's tokens by one set of weights, in nats; the scorer's."""
+Logprobs: TypeAlias = Sequence[Sequence[float]]
+Score: TypeAlias = Callable[[Sequence[Reading]], Awaitable[tuple[Logprobs, Logprobs]]]
+"""Log-probabilities in nats of each reading's tokens: by the policy meant, and by the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,14 @@ class Verdict:
 
 
 async def ask_canary(
-    engine: Engine, prompts: Sequence[SeededPrompt], weights_digest: str, present: Score, previous: Score
+    engine: Engine, prompts: Sequence[SeededPrompt], weights_digest: str, score: Score
 ) -> Verdict:
-    """Asks twice, to see what the engine's own noise is, and compares with both scorers."""
+    """Asks twice, to see what the engine's own noise is, and compares with the scorer."""
     readings = await _read(engine, prompts, weights_digest)
     again = await _read(engine, prompts, weights_digest)
     if not readings:
         return Verdict("inconclusive")
-    return decide(readings, again, await present(readings), await previous(readings))
+    return decide(readings, again, *await score(readings))
 
 
 def canary_prompts(tokenizer: ChatTokenizer) -> list[SeededPrompt]:
@@ -81,8 +82,8 @@ def canary_prompts(tokenizer: ChatTokenizer) -> list[SeededPrompt]:
 def decide(
     readings: Sequence[Reading],
     again: Sequence[Reading],
-    present: Sequence[Sequence[float]],
-    previous: Sequence[Sequence[float]],
+    present: Logprobs,
+    previous: Logprobs,
 ) -> Verdict:
     """Whose numbers the engine's are: the policy's, those of the one before, or neither for sure."""
     to_present = [_distance(one.logprobs, scores) for one, scores in zip(readings, present, strict=True)]

@@ -1,11 +1,13 @@
 """Which engine a piece of work is done by.
 
-A service fronts one kind of engine. Whoever asks on behalf of a policy gets the engine bound to
-it: told which weights are meant, and with the tokenizer that its texts are held against.
+A service fronts engines of one kind, or, where each run has its own, of several. Whoever asks on
+behalf of a policy gets the engine bound to it: told which weights are meant, and with the tokenizer
+that its texts are held against.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from selfie.errors import FailedPrecondition
@@ -19,6 +21,7 @@ from selfie.generation.http.clients import Address
 from selfie.generation.policies import PolicyTokenizers, PublishedWeights
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc.operation_context import OperationContext
+from selfie.runs.method_fields import EngineName
 from selfie.runs.names import run_key
 
 Connect = Callable[[Address], Server]
@@ -39,6 +42,34 @@ class Front(Protocol):
 
     async def close(self) -> None:
         """Closes what it has opened."""
+
+
+@dataclass(frozen=True)
+class Fronts:
+    """Every front of a service, by the kind of its engines."""
+
+    by_kind: Mapping[EngineName, Front]
+
+    def of(self, kind: EngineName | None = None) -> Front:
+        """The front of the kind, or the only one.
+
+        Raises `FailedPrecondition` ``EngineNotFronted`` where there is none of the kind, or several
+        and none is named.
+        """
+        if kind is None and len(self.by_kind) == 1:
+            return next(iter(self.by_kind.values()))
+        if kind is not None and kind in self.by_kind:
+            return self.by_kind[kind]
+        raise FailedPrecondition(
+            "EngineNotFronted",
+            f"this service fronts engines of the kind {' or '.join(sorted(self.by_kind))}, and "
+            f"{kind or 'no kind'} was asked for; name one of them, or start a service for the other kind",
+        )
+
+    async def close(self) -> None:
+        """Closes what they have opened."""
+        for front in self.by_kind.values():
+            await front.close()
 
 
 class SameForAll:

@@ -4,12 +4,26 @@ from selfie.artifacts.manifests import ManifestRef
 from selfie.generation.dataset import DatasetJob
 from selfie.generation.engines import EngineIdentity, Sample, SamplingParameters
 from selfie.generation.policies import PublishedWeights
+from selfie.runs.method_fields import EngineName
 from selfie.v1 import artifacts_pb2, engine_pb2, generation_pb2
 
 _FINISH_REASONS = {
     "stop": artifacts_pb2.FINISH_REASON_STOP,
     "length": artifacts_pb2.FINISH_REASON_LENGTH,
 }
+
+_ENGINE_KINDS: dict[int, EngineName] = {
+    generation_pb2.ENGINE_KIND_EMBEDDED: "embedded",
+    generation_pb2.ENGINE_KIND_TGI: "tgi",
+    generation_pb2.ENGINE_KIND_OPENAI: "openai",
+}
+
+
+def kind_of(
+    request: generation_pb2.GenerateDatasetRequest | generation_pb2.VerifyEngineRequest,
+) -> EngineName | None:
+    """The kind of engine that a request means; None for whatever is fronted."""
+    return _ENGINE_KINDS.get(request.engine)
 
 
 def parameters_of(message: engine_pb2.SamplingParameters) -> SamplingParameters:

@@ -1,6 +1,5 @@
 """The generation service on the wire: decodes, calls, encodes."""
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -11,12 +10,20 @@ from google.protobuf.message import Message
 from selfie.artifacts.manifests import Manifest
 from selfie.generation.dataset import generate_dataset
 from selfie.generation.flow import Flow
-from selfie.generation.fronts import Front
+from selfie.generation.fronts import Fronts
 from selfie.generation.http.tracing import begin_trace, trace_of
-from selfie.generation.messages import identity_message, job_of, parameters_of, sample_message, weights_of
+from selfie.generation.judging import Judges
+from selfie.generation.messages import (
+    identity_message,
+    job_of,
+    kind_of,
+    parameters_of,
+    sample_message,
+    weights_of,
+)
 from selfie.generation.online import Generator, Wish
+from selfie.generation.proofs import Proofs
 from selfie.generation.retries import RetryingEngine, RetryLimits
-from selfie.generation.verification import verify_engine
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc import operations_servicer
 from selfie.rpc.operation_context import OperationContext
@@ -34,12 +41,13 @@ _GENERATE_DATASET = f"{SERVICE_NAME}/GenerateDataset"
 class Parts:
     """What the service is put together from.
 
-    ``tokenizer`` is the policy's, if chats are taken.
+    ``tokenizer`` is the policy's, if chats are taken; ``judges`` are what engines' numbers are held against.
     Batch work waits an engine's failures out by ``retries``; an online caller hears of them.
     """
 
-    front: Front
+    fronts: Fronts
     replica: Replica
+    judges: Judges = field(default_factory=lambda: Judges(""))
     tokenizer: ChatTokenizer | None = None
     flow: Flow = field(default_factory=Flow)
     retries: RetryLimits = field(default_factory=RetryLimits)
@@ -51,12 +59,13 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     def __init__(self, parts: Parts, runner: OperationRunner) -> None:
         self._parts = parts
         self._runner = runner
+        self._proofs = Proofs(parts.fronts, parts.judges, parts.replica)
 
     async def Generate(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> generation_pb2.GenerateResponse:
         wish = Wish(request.samples, parameters_of(request.parameters), request.random_seed)
-        generator = Generator(self._parts.front.online(), self._parts.tokenizer)
+        generator = Generator(self._parts.fronts.of().online(), self._parts.tokenizer)
         if request.messages:
             chat = [{"role": turn.role, "content": turn.content} for turn in request.messages]
             found = await generator.from_messages(chat, wish)
@@ -71,17 +80,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     async def VerifyEngine(
         self, request: generation_pb2.VerifyEngineRequest, context: grpc.aio.ServicerContext
     ) -> generation_pb2.VerifyEngineResponse:
-        attempt = request.attempt
-        place = OperationContext(
-            store=await asyncio.to_thread(self._parts.replica.open_store, attempt.run_uri),
-            step=attempt.step,
-            attempt=attempt.number,
-            writer=self._parts.replica.owner,
-            run_uid=attempt.run_uid,
-            loop=asyncio.get_running_loop(),
-        )
-        engine = await self._parts.front.of_policy(place, weights_of(request.policy))
-        identity, ref, proof = await verify_engine(place, engine, request.policy.digest)
+        identity, ref, proof = await self._proofs.of(request)
         return generation_pb2.VerifyEngineResponse(
             engine=identity_message(identity), result=step_result(ref, proof)
         )
@@ -102,7 +101,7 @@ def generation_service(parts: Parts) -> Service:
 
     async def generate(context: OperationContext, request: generation_pb2.GenerateDatasetRequest) -> Manifest:
         begin_trace(trace_of(context.run_uid, context.step, context.attempt))
-        engine = await parts.front.of_policy(context, weights_of(request.policy))
+        engine = await parts.fronts.of(kind_of(request)).of_policy(context, weights_of(request.policy))
         return await generate_dataset(
             context, job_of(request), RetryingEngine(engine, parts.retries), parts.flow
         )

@@ -1,7 +1,6 @@
 """Settings of the generation service's process."""
 
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from pydantic import Field
 
@@ -9,14 +8,13 @@ from selfie.generation.flow import Flow
 from selfie.generation.http.clients import Access
 from selfie.generation.retries import RetryLimits
 from selfie.rpc.settings import ServerSettings
-
-EngineKind: TypeAlias = Literal["embedded", "tgi", "openai"]
+from selfie.runs.method_fields import EngineName
 
 
 class GenerationSettings(ServerSettings):
     """Which engine is fronted, and how it is asked."""
 
-    engine: EngineKind = Field(
+    engine: EngineName = Field(
         "embedded",
         description="Kind of the engine: Selfie's own, Text Generation Inference, or a server that speaks "
         "OpenAI's completions, such as vLLM and SGLang.",
@@ -25,6 +23,16 @@ class GenerationSettings(ServerSettings):
         description="Address of the engine: 127.0.0.1:7001 for Selfie's own; http://NAME:PORT for others, "
         "where the name may stand for many replicas (a headless Service), or several with commas between "
         "them. {run} in it stands for the run that asks."
+    )
+    run_server_address: str = Field(
+        "",
+        description="Where each run's own TGI or OpenAI-compatible server is, as http://NAME-{run}:PORT: "
+        "beside the engines of `engine_address`, for runs that ask for one of these kinds.",
+    )
+    run_scoring_address: str = Field(
+        "",
+        description="gRPC target of a run's scoring workers, with {run} in it where a cluster has many: what "
+        "engines that are not Selfie's own say of themselves is held against them.",
     )
     engine_model: str = Field(
         "",

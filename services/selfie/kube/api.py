@@ -13,7 +13,7 @@ Every call raises the errors of `selfie.errors` and no others:
 =======  ==========================================================================
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -38,6 +38,14 @@ class Listing:
     resource_version: str
 
 
+Keep: TypeAlias = Callable[[Object], Object]
+
+
+def whole(found: Object) -> Object:
+    """The object as it is."""
+    return found
+
+
 class Api(Protocol):
     """An API server. ``namespace`` is left out for kinds that have none, and to ask all of them."""
 
@@ -46,9 +54,14 @@ class Api(Protocol):
         ...
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Keep = whole,
     ) -> Listing:
-        """All objects with these labels, page by page."""
+        """All objects with these labels, page by page; ``keep`` gives what is kept of each."""
         ...
 
     def watch(

@@ -11,7 +11,7 @@ import aiohttp
 
 from selfie.errors import FailedPrecondition, NotFound, SelfieError, Unavailable
 from selfie.kube.answers import CONFLICT, failure_of, names_its_object
-from selfie.kube.api import Change, Listing
+from selfie.kube.api import Change, Keep, Listing, whole
 from selfie.kube.limits import RateLimit
 from selfie.kube.logs import log_tail
 from selfie.kube.objects import POD, Kind, Object, name_of, namespace_of, uid_of
@@ -24,6 +24,7 @@ OnAnswer = Callable[[str, str, str], None]
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
+_DELETION = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
 _KNOWN_CHANGES = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}
 
 
@@ -88,7 +89,12 @@ class KubeApi:
             return await _object(asked, answer)
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        keep: Keep = whole,
     ) -> Listing:
         asked = Asked("list", kind, namespace)
         query: dict[str, str | int | None] = {
@@ -100,7 +106,7 @@ class KubeApi:
             page = await self._ask(asked, query=query)
             # Items of a list say neither, unlike the same objects when they are read alone.
             said = {"apiVersion": kind.api_version, "kind": kind.kind}
-            items += [said | item for item in page.get("items") or ()]
+            items += [keep(said | item) for item in page.get("items") or ()]
             query["continue"] = page["metadata"].get("continue") or None
             if query["continue"] is None:
                 return Listing(items, page["metadata"]["resourceVersion"])
@@ -153,7 +159,7 @@ class KubeApi:
     async def delete(self, kind: Kind, name: str, *, uid: str, namespace: str | None = None) -> bool:
         asked = Asked("delete", kind, namespace, name)
         try:
-            await self._ask(asked, body=_deletion(uid))
+            await self._ask(asked, body={**_DELETION, "preconditions": {"uid": uid}})
         except NotFound:
             return False
         except FailedPrecondition as error:
@@ -238,12 +244,3 @@ def _parsed(asked: Asked, body: bytes) -> Object:
     except ValueError as error:
         raise Unavailable(f"{asked}: the answer is cut off or no JSON") from error
     return found
-
-
-def _deletion(uid: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "preconditions": {"uid": uid},
-        "propagationPolicy": "Background",
-    }

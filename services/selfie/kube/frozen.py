@@ -12,7 +12,7 @@ from typing import Final
 from selfie.errors import DataCorrupted, FailedPrecondition, InvalidInput
 from selfie.kube.labels import child_labels, owner_reference
 from selfie.kube.objects import Object, controller_uid_of, name_of, namespace_of, uid_of
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.runs.load import object_of, run_from_object
 from selfie.runs.names import frozen_name
 from selfie.runs.relocating import below, with_sources

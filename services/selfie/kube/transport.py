@@ -7,6 +7,7 @@ into a tree of Python objects and back.
 import asyncio
 import contextlib
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -42,7 +43,8 @@ class Access:
     """How to reach the API server: by ``kubeconfig``, else as a pod, by its service account.
 
     The token file is read again every ``token_s`` seconds, because the kubelet replaces it before it
-    expires. ``environ`` says where a pod finds the API server.
+    expires; the authority's file counts as it is whenever a connection is made. ``environ`` says where
+    a pod finds the API server.
     """
 
     kubeconfig: Path | None = None
@@ -106,11 +108,15 @@ class _answered:  # noqa: N801  # reads as a statement
 
 
 class _CheckedConnector(aiohttp.TCPConnector):
-    """Asks once more whether it may, with the connection in hand: nothing waits after that."""
+    """Asks once more whether it may, with the connection in hand: nothing waits after that.
 
-    def __init__(self, check: Check, **settings: Any) -> None:
-        super().__init__(**settings)
+    ``trust`` says whom a server must be known to, for each new connection.
+    """
+
+    def __init__(self, check: Check, trust: Callable[[], ssl.SSLContext]) -> None:
+        super().__init__(ssl=trust())
         self._check = check
+        self._trust = trust
 
     async def connect(
         self,
@@ -118,6 +124,7 @@ class _CheckedConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> Connection:
+        self._ssl = self._trust()
         connection = await super().connect(req, traces, timeout)
         if req.method not in _READS:
             try:
@@ -139,7 +146,9 @@ async def open_transport(
     client = ApiClient(await _configuration(access))
     client.user_agent = agent
     # The official client makes its session on the first request, from these settings.
-    connector = _CheckedConnector(before_write, ssl=client.rest_client.ssl_context)
+    known = client.rest_client.ssl_context
+    own = _Authority(Path(access.ca_file), known) if access.kubeconfig is None else None
+    connector = _CheckedConnector(before_write, own or (lambda: known))
     client.configuration.client_session_kwargs = {"connector": connector}
     try:
         yield Transport(client, request_s=request_s, silence_s=silence_s)
@@ -167,6 +176,31 @@ async def _configuration(access: Access) -> Configuration:
     except (ConfigException, OSError) as error:
         raise FailedPrecondition("NoClusterAccess", f"no way to the API server: {error}") from error
     return configuration
+
+
+class _Authority:
+    """The pod's authority as its file is by now: a cluster may change to another one while we run."""
+
+    def __init__(self, file: Path, known: ssl.SSLContext) -> None:
+        self._file = file
+        self._known = known
+        self._read = self._state()
+
+    def __call__(self) -> ssl.SSLContext:
+        state = self._state()
+        if state != self._read:
+            # What cannot be read is left alone, and the last that could counts on.
+            with contextlib.suppress(OSError):
+                self._known = ssl.create_default_context(cafile=str(self._file))
+                self._read = state
+        return self._known
+
+    def _state(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 class _TokenFile:

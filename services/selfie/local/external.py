@@ -14,7 +14,7 @@ from selfie.generation.connecting import server_at
 from selfie.generation.fleet.discovery import Discovery
 from selfie.generation.fleet.members import Fleet
 from selfie.generation.http.clients import Access
-from selfie.generation.settings import EngineKind
+from selfie.runs.method_fields import EngineName
 from selfie.runs.observed import ServiceObserved
 from selfie.runs.spec import RunSpec
 
@@ -26,7 +26,7 @@ WEIGHTS = "{weights}"
 class EngineChoice:
     """Where the engine is, of which kind, by which name its model is asked for, and where its key is."""
 
-    kind: EngineKind
+    kind: EngineName
     address: str
     model: str = ""
     key_file: Path | None = None

@@ -18,14 +18,20 @@ from selfie.runs.wanted import ServiceWanted
 class Launches:
     """Makes launches for one run; the engine keeps one address for the whole of it.
 
-    ``engine_flags`` are those of the generation service where the engine is not one of our own.
+    ``engine_flags`` are those of the generation service where the engine is not one of our own. Then
+    the scoring workers keep an address too: the engine's numbers are held against theirs.
     """
 
     def __init__(self, local: LocalRun, nursery: Path, engine_flags: tuple[str, ...] = ()) -> None:
         self._local = local
         self._nursery = str(nursery)
         self._engine_port = _free_port()
-        self._engine_flags = engine_flags or ("--engine-address", f"127.0.0.1:{self._engine_port}")
+        self._scoring_port = _free_port() if engine_flags else 0
+        self._engine_flags = (
+            (*engine_flags, "--run-scoring-address", f"127.0.0.1:{self._scoring_port}")
+            if engine_flags
+            else ("--engine-address", f"127.0.0.1:{self._engine_port}")
+        )
         self._roots = ("--artifact-roots", f'["{local.uri}"]')
 
     @property
@@ -53,6 +59,8 @@ class Launches:
             arguments = list(self._roots)
             for role, entry in sorted(wanted[SCORING].weights.items()):
                 arguments += (f"--{role}", str(self.weights(entry)), f"--{role}-digest", _digest(entry))
+            if self._scoring_port:
+                arguments += ("--port", str(self._scoring_port))
             launches[SCORING] = self._launch(SCORING, *arguments)
         return launches
 

@@ -13,7 +13,10 @@ from selfie.runs.observed import ManifestSummary
 from selfie.runs.spec import RunSpec
 from selfie.runs.steps import EVALUATOR, PREPARE, Step, steps_of
 
-WEIGHTS: Final = frozenset({"policy", "reference", "initial"})
+PREVIOUS: Final = "previous"
+"""Role of the policy that an engine may still hold, although it says otherwise."""
+
+WEIGHTS: Final = frozenset({"policy", "reference", "initial", PREVIOUS})
 """Roles of inputs that are weights, and must be pinned by their digest."""
 
 REFERENCE_SCORES: Final = "reference-scores"
@@ -62,7 +65,7 @@ def sources_of(
     """What the step reads, by role.
 
     Roles: `prompts`, `samples`, `pairs`, `heldout`, `checkpoint`, `policy`, `reference`, `initial`,
-    `evaluator`, `reference-scores`.
+    `evaluator`, `reference-scores`, `previous`.
 
     ``added``: rounds that have a `prepare` of their own.
     """
@@ -79,12 +82,25 @@ def sources_of(
         case "publish":
             return _unpublished(spec, step.round, evaluations)
         case "serve" | "evaluate":
-            measured = _measured(spec, step, evaluations)
+            read = _doubted if step.stage == "serve" else _measured
+            measured = read(spec, step, evaluations)
             # An evaluator is fitted before there is a policy, and knows none.
             fits = step.name == EVALUATOR.name
             return measured if fits else {"policy": published_policy(step.round), **measured}
         case _:
             return _self_made(spec, step, evaluations)
+
+
+def _doubted(spec: RunSpec, step: Step, evaluations: Sequence[RoundEvaluation]) -> Mapping[str, Source]:
+    """What an engine's numbers are held against besides the policy's, where somebody is there to do it.
+
+    Selfie's own engine reads and verifies the files itself. Any other is believed as far as its
+    numbers go, unless it takes turns with the scoring workers on one accelerator.
+    """
+    if spec.generation.engine == "embedded" or spec.gpu == "shared":
+        return {}
+    number = step.round
+    return {PREVIOUS: _training_start(spec, number, evaluations) if number else Source(PREPARE.path, "model")}
 
 
 def fall_back_sources(spec: RunSpec, evaluations: Sequence[RoundEvaluation]) -> frozenset[Source]:

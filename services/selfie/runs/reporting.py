@@ -85,12 +85,14 @@ def _with_progress(status: RunStatus, at: Situation) -> RunStatus:
     done, total = len(at.steps) - len(at.rest), len(at.steps)
     changes = {
         "progress": _progress(at),
-        "progress_time": at.now,
         "fraction": min((done + part) / total, 1.0),
         "eta_seconds": eta_seconds(at.rest, at.observed.manifests, work) if at.step else None,
         "restarts": max(work.restarts, 0) if work else status.restarts,
     }
-    return status.model_copy(update=changes)
+    if status.progress_time is not None and all(getattr(status, name) == changes[name] for name in changes):
+        # The time alone is not worth a write: a run that waits is looked at, and stays as it is.
+        return status
+    return status.model_copy(update={**changes, "progress_time": at.now})
 
 
 def _with_rounds(status: RunStatus, at: Situation) -> RunStatus:

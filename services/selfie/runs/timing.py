@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from statistics import fmean
 
 from selfie.runs.observed import ManifestSummary, WorkObserved
+from selfie.runs.spec import RunSpec
 from selfie.runs.status import Failures, RunStatus
 from selfie.runs.steps import Step
 
@@ -27,6 +28,17 @@ def stage_seconds(status: RunStatus, now: datetime) -> float:
     """Time that counts for the present stage's deadline."""
     paused = paused_seconds(status, now) - status.stage_paused_seconds
     return _active(status.stage_start_time, paused, now)
+
+
+def seconds_to_deadline(spec: RunSpec, status: RunStatus, now: datetime) -> float | None:
+    """Time until the first deadline passes, if it runs; None without any."""
+    limits = spec.deadlines
+    left = []
+    if limits.run_seconds is not None:
+        left.append(limits.run_seconds - active_seconds(status, now))
+    if limits.stage_seconds is not None:
+        left.append(limits.stage_seconds - stage_seconds(status, now))
+    return max(min(left), 0.0) if left else None
 
 
 def paused_seconds(status: RunStatus, now: datetime) -> float:

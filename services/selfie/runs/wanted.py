@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from selfie.runs.lineage import Input
+from selfie.runs.lineage import PREVIOUS, Input
 from selfie.runs.observed import ServiceObserved
 from selfie.runs.spec import RunSpec
 from selfie.runs.steps import ENGINE, GENERATION, SCORING, Step
@@ -38,6 +38,8 @@ def services_for(step: Step, inputs: Mapping[str, Input]) -> dict[str, ServiceWa
         found[ENGINE] = ServiceWanted(ENGINE, {"policy": inputs["policy"]})
     if step.service == SCORING:
         found[SCORING] = ServiceWanted(SCORING, {role: inputs[role] for role in ("policy", "reference")})
+    if PREVIOUS in inputs:
+        found[SCORING] = ServiceWanted(SCORING, {"policy": inputs["policy"], "reference": inputs[PREVIOUS]})
     return found
 
 

@@ -36,6 +36,10 @@ class TrainingSettings(ServerSettings):
     kubeconfig: Path | None = Field(
         None, description="kubernetes: file to reach the API server by; without it, the pod's own account."
     )
+    api_qps: float = Field(
+        50, gt=0, description="kubernetes: requests to the API server a second, on average."
+    )
+    api_burst: int = Field(100, ge=1, description="kubernetes: requests to the API server at once.")
     keep_seconds: float = Field(
         15, ge=0, description="kubernetes: how long a Job stays once it has ended and its end is recorded."
     )

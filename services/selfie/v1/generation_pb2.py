@@ -28,7 +28,7 @@ from selfie.v1 import artifacts_pb2 as selfie_dot_v1_dot_artifacts__pb2
 from selfie.v1 import engine_pb2 as selfie_dot_v1_dot_engine__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aselfie/v1/generation.proto\x12\tselfie.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a\x19selfie/v1/artifacts.proto\x1a\x16selfie/v1/engine.proto\"\xe1\x02\n\x0fGenerateRequest\x12/\n\x08messages\x18\x01 \x03(\x0b\x32\x12.selfie.v1.MessageB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x1e\n\nprompt_ids\x18\x02 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\x80\x80@\x12\x1a\n\x07samples\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x01\x12\x39\n\nparameters\x18\x04 \x01(\x0b\x32\x1d.selfie.v1.SamplingParametersB\x06\xbaH\x03\xc8\x01\x01\x12\x13\n\x0brandom_seed\x18\x05 \x01(\x04:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\x0fgenerate.prompt\x12<give either messages or prompt_ids, not both and not neither\x1a\x38(size(this.messages) > 0) != (size(this.prompt_ids) > 0)\"m\n\x10GenerateResponse\x12-\n\tresponses\x18\x01 \x03(\x0b\x32\x1a.selfie.v1.SampledResponse\x12\x12\n\nprompt_ids\x18\x02 \x03(\x05\x12\x16\n\x0eweights_digest\x18\x03 \x01(\t\"n\n\x13VerifyEngineRequest\x12+\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12*\n\x06policy\x18\x02 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\"k\n\x14VerifyEngineResponse\x12,\n\x06\x65ngine\x18\x01 \x01(\x0b\x32\x1c.selfie.v1.GetEngineResponse\x12%\n\x06result\x18\x02 \x01(\x0b\x32\x15.selfie.v1.StepResult\"\x8e\x03\n\x16GenerateDatasetRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x07prompts\x18\x03 \x01(\x0b\x32\x16.selfie.v1.ManifestRefB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x05group\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12*\n\x06policy\x18\x05 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x12samples_per_prompt\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x01\x12\x39\n\nparameters\x18\x07 \x01(\x0b\x32\x1d.selfie.v1.SamplingParametersB\x06\xbaH\x03\xc8\x01\x01\x12\x13\n\x0brandom_seed\x18\x08 \x01(\x04\x12\x1f\n\nshard_rows\x18\t \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01\x12\x19\n\x11\x61llow_retokenized\x18\n \x01(\x08\x32\xfe\x01\n\x11GenerationService\x12\x43\n\x08Generate\x12\x1a.selfie.v1.GenerateRequest\x1a\x1b.selfie.v1.GenerateResponse\x12O\n\x0cVerifyEngine\x12\x1e.selfie.v1.VerifyEngineRequest\x1a\x1f.selfie.v1.VerifyEngineResponse\x12S\n\x0fGenerateDataset\x12!.selfie.v1.GenerateDatasetRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aselfie/v1/generation.proto\x12\tselfie.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a\x19selfie/v1/artifacts.proto\x1a\x16selfie/v1/engine.proto\"\xe1\x02\n\x0fGenerateRequest\x12/\n\x08messages\x18\x01 \x03(\x0b\x32\x12.selfie.v1.MessageB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x1e\n\nprompt_ids\x18\x02 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\x80\x80@\x12\x1a\n\x07samples\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x01\x12\x39\n\nparameters\x18\x04 \x01(\x0b\x32\x1d.selfie.v1.SamplingParametersB\x06\xbaH\x03\xc8\x01\x01\x12\x13\n\x0brandom_seed\x18\x05 \x01(\x04:\x90\x01\xbaH\x8c\x01\x1a\x89\x01\n\x0fgenerate.prompt\x12<give either messages or prompt_ids, not both and not neither\x1a\x38(size(this.messages) > 0) != (size(this.prompt_ids) > 0)\"m\n\x10GenerateResponse\x12-\n\tresponses\x18\x01 \x03(\x0b\x32\x1a.selfie.v1.SampledResponse\x12\x12\n\nprompt_ids\x18\x02 \x03(\x05\x12\x16\n\x0eweights_digest\x18\x03 \x01(\t\"\xc5\x01\n\x13VerifyEngineRequest\x12+\n\x07\x61ttempt\x18\x01 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12*\n\x06policy\x18\x02 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x06\x65ngine\x18\x03 \x01(\x0e\x32\x15.selfie.v1.EngineKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12$\n\x08previous\x18\x04 \x01(\x0b\x32\x12.selfie.v1.Weights\"k\n\x14VerifyEngineResponse\x12,\n\x06\x65ngine\x18\x01 \x01(\x0b\x32\x1c.selfie.v1.GetEngineResponse\x12%\n\x06result\x18\x02 \x01(\x0b\x32\x15.selfie.v1.StepResult\"\xbf\x03\n\x16GenerateDatasetRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x07prompts\x18\x03 \x01(\x0b\x32\x16.selfie.v1.ManifestRefB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x05group\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12*\n\x06policy\x18\x05 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x12samples_per_prompt\x18\x06 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x01\x12\x39\n\nparameters\x18\x07 \x01(\x0b\x32\x1d.selfie.v1.SamplingParametersB\x06\xbaH\x03\xc8\x01\x01\x12\x13\n\x0brandom_seed\x18\x08 \x01(\x04\x12\x1f\n\nshard_rows\x18\t \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01\x12\x19\n\x11\x61llow_retokenized\x18\n \x01(\x08\x12/\n\x06\x65ngine\x18\x0b \x01(\x0e\x32\x15.selfie.v1.EngineKindB\x08\xbaH\x05\x82\x01\x02\x10\x01*p\n\nEngineKind\x12\x1b\n\x17\x45NGINE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45NGINE_KIND_EMBEDDED\x10\x01\x12\x13\n\x0f\x45NGINE_KIND_TGI\x10\x02\x12\x16\n\x12\x45NGINE_KIND_OPENAI\x10\x03\x32\xfe\x01\n\x11GenerationService\x12\x43\n\x08Generate\x12\x1a.selfie.v1.GenerateRequest\x1a\x1b.selfie.v1.GenerateResponse\x12O\n\x0cVerifyEngine\x12\x1e.selfie.v1.VerifyEngineRequest\x1a\x1f.selfie.v1.VerifyEngineResponse\x12S\n\x0fGenerateDataset\x12!.selfie.v1.GenerateDatasetRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYENGINEREQUEST'].fields_by_name['attempt']._serialized_options = b'\272H\003\310\001\001'
   _globals['_VERIFYENGINEREQUEST'].fields_by_name['policy']._loaded_options = None
   _globals['_VERIFYENGINEREQUEST'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_VERIFYENGINEREQUEST'].fields_by_name['engine']._loaded_options = None
+  _globals['_VERIFYENGINEREQUEST'].fields_by_name['engine']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_GENERATEDATASETREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_GENERATEDATASETREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_GENERATEDATASETREQUEST'].fields_by_name['attempt']._loaded_options = None
@@ -65,16 +67,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEDATASETREQUEST'].fields_by_name['parameters']._serialized_options = b'\272H\003\310\001\001'
   _globals['_GENERATEDATASETREQUEST'].fields_by_name['shard_rows']._loaded_options = None
   _globals['_GENERATEDATASETREQUEST'].fields_by_name['shard_rows']._serialized_options = b'\272H\010\032\006\030\200\200\004(\001'
+  _globals['_GENERATEDATASETREQUEST'].fields_by_name['engine']._loaded_options = None
+  _globals['_GENERATEDATASETREQUEST'].fields_by_name['engine']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_ENGINEKIND']._serialized_start=1384
+  _globals['_ENGINEKIND']._serialized_end=1496
   _globals['_GENERATEREQUEST']._serialized_start=159
   _globals['_GENERATEREQUEST']._serialized_end=512
   _globals['_GENERATERESPONSE']._serialized_start=514
   _globals['_GENERATERESPONSE']._serialized_end=623
-  _globals['_VERIFYENGINEREQUEST']._serialized_start=625
-  _globals['_VERIFYENGINEREQUEST']._serialized_end=735
-  _globals['_VERIFYENGINERESPONSE']._serialized_start=737
-  _globals['_VERIFYENGINERESPONSE']._serialized_end=844
-  _globals['_GENERATEDATASETREQUEST']._serialized_start=847
-  _globals['_GENERATEDATASETREQUEST']._serialized_end=1245
-  _globals['_GENERATIONSERVICE']._serialized_start=1248
-  _globals['_GENERATIONSERVICE']._serialized_end=1502
+  _globals['_VERIFYENGINEREQUEST']._serialized_start=626
+  _globals['_VERIFYENGINEREQUEST']._serialized_end=823
+  _globals['_VERIFYENGINERESPONSE']._serialized_start=825
+  _globals['_VERIFYENGINERESPONSE']._serialized_end=932
+  _globals['_GENERATEDATASETREQUEST']._serialized_start=935
+  _globals['_GENERATEDATASETREQUEST']._serialized_end=1382
+  _globals['_GENERATIONSERVICE']._serialized_start=1499
+  _globals['_GENERATIONSERVICE']._serialized_end=1753
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from selfie.v1 import artifacts_pb2 as _artifacts_pb2
 from selfie.v1 import engine_pb2 as _engine_pb2
 import builtins as _builtins
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _EngineKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EngineKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EngineKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENGINE_KIND_UNSPECIFIED: _EngineKind.ValueType  # 0
+    """Whatever the service fronts, where that is of one kind."""
+    ENGINE_KIND_EMBEDDED: _EngineKind.ValueType  # 1
+    """Selfie's own."""
+    ENGINE_KIND_TGI: _EngineKind.ValueType  # 2
+    """Text Generation Inference."""
+    ENGINE_KIND_OPENAI: _EngineKind.ValueType  # 3
+    """A server of OpenAI's API."""
+
+class EngineKind(_EngineKind, metaclass=_EngineKindEnumTypeWrapper):
+    """What samples. Where it is follows from whose run it is for, and is never in a request."""
+
+ENGINE_KIND_UNSPECIFIED: EngineKind.ValueType  # 0
+"""Whatever the service fronts, where that is of one kind."""
+ENGINE_KIND_EMBEDDED: EngineKind.ValueType  # 1
+"""Selfie's own."""
+ENGINE_KIND_TGI: EngineKind.ValueType  # 2
+"""Text Generation Inference."""
+ENGINE_KIND_OPENAI: EngineKind.ValueType  # 3
+"""A server of OpenAI's API."""
+Global___EngineKind: _TypeAlias = EngineKind  # noqa: Y015
 
 @_typing.final
 class GenerateRequest(_message.Message):
@@ -92,19 +121,30 @@ class VerifyEngineRequest(_message.Message):
 
     ATTEMPT_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    engine: Global___EngineKind.ValueType
     @_builtins.property
     def attempt(self) -> _artifacts_pb2.Attempt: ...
     @_builtins.property
     def policy(self) -> _artifacts_pb2.Weights: ...
+    @_builtins.property
+    def previous(self) -> _artifacts_pb2.Weights:
+        """The policy before: the run's scoring workers hold it beside the one meant, and the engine's own
+        log-probabilities must not be those of this one. Unset, its word about itself is all there is.
+        """
+
     def __init__(
         self,
         *,
         attempt: _artifacts_pb2.Attempt | None = ...,
         policy: _artifacts_pb2.Weights | None = ...,
+        engine: Global___EngineKind.ValueType = ...,
+        previous: _artifacts_pb2.Weights | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "policy", b"policy", "previous", b"previous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "policy", b"policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "engine", b"engine", "policy", b"policy", "previous", b"previous"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,6 +188,7 @@ class GenerateDatasetRequest(_message.Message):
     RANDOM_SEED_FIELD_NUMBER: _builtins.int
     SHARD_ROWS_FIELD_NUMBER: _builtins.int
     ALLOW_RETOKENIZED_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID4; starting a known attempt again returns the operation that exists."""
     group: _builtins.str
@@ -158,6 +199,7 @@ class GenerateDatasetRequest(_message.Message):
     """Prompts a shard."""
     allow_retokenized: _builtins.bool
     """Accept responses whose ids had to be made again from text."""
+    engine: Global___EngineKind.ValueType
     @_builtins.property
     def attempt(self) -> _artifacts_pb2.Attempt: ...
     @_builtins.property
@@ -183,10 +225,11 @@ class GenerateDatasetRequest(_message.Message):
         random_seed: _builtins.int = ...,
         shard_rows: _builtins.int = ...,
         allow_retokenized: _builtins.bool = ...,
+        engine: Global___EngineKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "parameters", b"parameters", "policy", b"policy", "prompts", b"prompts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_retokenized", b"allow_retokenized", "attempt", b"attempt", "group", b"group", "parameters", b"parameters", "policy", b"policy", "prompts", b"prompts", "random_seed", b"random_seed", "request_id", b"request_id", "samples_per_prompt", b"samples_per_prompt", "shard_rows", b"shard_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_retokenized", b"allow_retokenized", "attempt", b"attempt", "engine", b"engine", "group", b"group", "parameters", b"parameters", "policy", b"policy", "prompts", b"prompts", "random_seed", b"random_seed", "request_id", b"request_id", "samples_per_prompt", b"samples_per_prompt", "shard_rows", b"shard_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,7 +20,8 @@ from tgi_server import TgiStandIn
 from toy_models import ToyModel, digest_of
 
 POLICY, OTHER = digest_of("the policy"), digest_of("another")
-QUICK = RetryLimits(attempts=12, seconds=20, first_wait_s=0.02, longest_wait_s=0.4)
+# Enough tries to outlast the rest that a replica is given after a failure.
+QUICK = RetryLimits(attempts=100, seconds=20, first_wait_s=0.02, longest_wait_s=0.4)
 PATIENT = Access(timeout_s=30)
 QUESTIONS = ("What is the sea?", "Ask a short question.", "Seven boats?", "How do I bake bread?", "Paris?")
 

@@ -22,7 +22,7 @@ from selfie.errors import FailedPrecondition, InvalidInput
 from selfie.generation.embedded import EmbeddedEngine
 from selfie.generation.engines import EngineIdentity, Sample, SamplingParameters, SeededPrompt
 from selfie.generation.flow import Flow
-from selfie.generation.fronts import SameForAll
+from selfie.generation.fronts import Fronts, SameForAll
 from selfie.generation.retries import RetryLimits
 from selfie.generation.servicer import SERVICE_NAME, Parts, generation_service
 from selfie.models.chat import ChatTokenizer
@@ -96,7 +96,7 @@ async def start(engine: CountingEngine, tokenizer: ChatTokenizer, tmp_path: Path
 
     async def begin(owner: str = "first") -> grpc.aio.Channel:
         parts = Parts(
-            front=SameForAll(engine),
+            fronts=Fronts({"embedded": SameForAll(engine)}),
             replica=Replica(owner=owner, open_store=store_opener((f"file://{tmp_path}",))),
             tokenizer=tokenizer,
             flow=Flow(rows_at_once=1),

@@ -302,19 +302,14 @@ async def test_the_engines_key_is_never_shown():
 async def test_the_canary_reads_an_engines_own_numbers(tgi, toy_model, prompts):
     await tgi.start()
 
-    async def scored_by(weights, readings):
-        return [
-            toy_model.draw(f"/weights/{weights}", one.prompt_ids, seed=None, limit=24).logprobs[
+    async def score(readings):
+        present = [
+            toy_model.draw(f"/weights/{POLICY}", one.prompt_ids, seed=None, limit=24).logprobs[
                 : len(one.logprobs)
             ]
             for one in readings
         ]
+        return present, [[-9.0] * len(one.logprobs) for one in readings]
 
-    async def present(readings):
-        return await scored_by(POLICY, readings)
-
-    async def previous(readings):
-        return [[-9.0] * len(one.logprobs) for one in readings]
-
-    verdict = await ask_canary(tgi.engine(), prompts, POLICY, present, previous)
+    verdict = await ask_canary(tgi.engine(), prompts, POLICY, score)
     assert (verdict.outcome, verdict.present) == ("proven", 0.0)

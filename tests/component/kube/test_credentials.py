@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -105,3 +106,33 @@ async def test_outside_a_pod_and_without_a_kubeconfig_there_is_no_way():
         async with connect(ClientSettings(access=Access(environ={}))):
             pass
     assert caught.value.reason == "NoClusterAccess"
+
+
+async def once(request: web.Request) -> web.Response:
+    """An answer after which the connection is closed, so that the next request makes another."""
+    answer = await says({"metadata": {"name": "j"}})
+    answer.force_close()
+    return answer
+
+
+async def test_an_authority_that_was_replaced_is_the_one_that_is_trusted(tmp_path: Path):
+    tls = write_certificate(tmp_path)
+    async with serving(tmp_path, tls) as server:
+        server.answer = once
+        async with connect(pod(tmp_path, server)) as api:
+            await api.get(JOB, "j", namespace="team")
+            write_certificate(tmp_path)
+            with pytest.raises(Unavailable, match=r"(?i)certificate"):
+                await api.get(JOB, "j", namespace="team")
+            tls.load_cert_chain(tmp_path / "ca.crt", tmp_path / "key")
+            await api.get(JOB, "j", namespace="team")
+    assert len(server.asked) == 2
+
+
+async def test_an_authority_that_cannot_be_read_for_a_moment_is_the_old_one(tmp_path: Path):
+    async with serving(tmp_path, write_certificate(tmp_path)) as server:
+        server.answer = once
+        async with connect(pod(tmp_path, server)) as api:
+            (tmp_path / "ca.crt").write_text("half of a")
+            await api.get(JOB, "j", namespace="team")
+    assert len(server.asked) == 1

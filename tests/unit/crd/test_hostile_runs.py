@@ -45,7 +45,12 @@ def test_the_typed_model_refuses_what_it_is_said_to(row: Hostile):
 def test_the_operator_refuses_what_it_is_said_to(row: Hostile):
     locating = pytest.importorskip("selfie_operator.reconciling.locating", reason="needs the reconciler")
     try:
-        locating.located(run_from_object(row.run()), sources_root=SOURCES_ROOT, artifact_roots=ARTIFACT_ROOTS)
+        locating.located(
+            run_from_object(row.run()),
+            sources_root=SOURCES_ROOT,
+            artifact_roots=ARTIFACT_ROOTS,
+            engines=("embedded",),
+        )
     except InvalidInput:
         assert OPERATOR in row.by
     else:

@@ -41,9 +41,10 @@ class ToyEngine:
         return Sample(ids, "", "length", 0, logprobs=told if self._tells else ())
 
 
-def scorer(policy: str):
-    async def score(readings: Sequence[Reading]) -> list[list[float]]:
-        return [scores(policy, reading) for reading in readings]
+def scorer(present: str, previous: str):
+    async def score(readings: Sequence[Reading]) -> tuple[list[list[float]], list[list[float]]]:
+        one, other = ([scores(policy, reading) for reading in readings] for policy in (present, previous))
+        return one, other
 
     return score
 
@@ -52,7 +53,7 @@ PROMPTS = [SeededPrompt((place * 100,), (0,)) for place in range(8)]
 
 
 async def verdict_of(engine: ToyEngine, present: str = "new", previous: str = "old") -> Verdict:
-    return await ask_canary(engine, PROMPTS, POLICY, scorer(present), scorer(previous))
+    return await ask_canary(engine, PROMPTS, POLICY, scorer(present, previous))
 
 
 async def test_an_engine_that_computes_with_the_policy_is_proven():

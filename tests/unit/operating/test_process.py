@@ -39,7 +39,7 @@ class Life:
         self.look_s = look_s
         self.task = asyncio.create_task(self.operator.run(self.build, self.ended))
 
-    def build(self, settings: Any, api: Any, caches: Any, recorder: Any) -> Any:
+    def build(self, settings: Any, api: Any, caches: Any, recorder: Any, check: Any) -> Any:
         async def reconcile(key: Key) -> float | None:
             self.election.check()
             self.looks.append(key.name)
@@ -120,7 +120,7 @@ def test_a_standby_knows_everything_and_does_nothing_until_it_leads():
 def test_on_sigterm_looks_in_progress_end_and_the_lease_is_given_up():
     async def test():
         api = MemoryApi()
-        for number in range(20):
+        for number in range(SETTINGS.workers + 12):
             api.put(SELFIE_RUN, run(str(number)))
         life = Life(api, look_s=15)
         await asyncio.sleep(5)

@@ -180,3 +180,27 @@ def test_a_note_is_cut_to_what_the_server_takes():
         assert event["note"].endswith("ä…")
 
     virtually(test)
+
+
+def test_how_a_run_has_ended_is_told_whatever_was_told_before():
+    async def test():
+        recording = Recording(burst=5, each_s=60)
+        for number in range(20):
+            await recording.say("Noise", str(number))
+        recording.recorder.record(RUN, "Normal", "Completed", "all rounds are published", last=True)
+        assert [event["reason"] for event in await recording.events()][-1] == "Completed"
+
+    virtually(test)
+
+
+def test_the_end_of_a_run_takes_the_place_of_what_waits_longest():
+    async def test():
+        recording = Recording(waiting=3)
+        for number in range(5):
+            recording.recorder.record(another(number), "Normal", "Noise", "x")
+        recording.recorder.record(RUN, "Warning", "RetriesExhausted", "no more", last=True)
+        told = [event["regarding"]["name"] for event in await recording.events()]
+        assert told == ["r1", "r2", "r"]
+        await recording.recorder.flush(1)
+
+    virtually(test)

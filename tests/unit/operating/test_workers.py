@@ -120,3 +120,25 @@ def test_looks_that_do_not_end_in_time_are_broken_off():
         assert loop.time() - began == 10
 
     virtually(test)
+
+
+def test_looks_that_wait_for_nothing_leave_everybody_else_their_turn():
+    async def test():
+        looks, longest = 0, 0
+
+        async def look(key: Key) -> float | None:
+            nonlocal looks
+            looks += 1
+            return None
+
+        keys = [Key("team", str(number)) for number in range(1000)]
+        workers, task = working(look, count=2, keys=keys)
+        while looks < len(keys):
+            before = looks
+            await asyncio.sleep(0)
+            longest = max(longest, looks - before)
+        assert longest <= 4
+        await workers.stop(1)
+        await task
+
+    virtually(test)

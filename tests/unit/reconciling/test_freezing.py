@@ -9,7 +9,7 @@ from selfie.errors import DataCorrupted, FailedPrecondition
 from selfie.kube.frozen import Frozen, config_map_of, frozen_from
 from selfie.kube.labels import owner_reference
 from selfie.kube.objects import CONFIG_MAP, DEPLOYMENT, SELFIE_RUN, uid_of
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.runs.load import run_from_object
 from selfie.runs.names import frozen_name
 from selfie.runs.resolving import resolved

@@ -11,7 +11,9 @@ ROOTS = ("s3://bucket/runs", "file:///artifacts")
 
 
 def place(run):
-    return located(run_from_object(run), sources_root=SOURCES, artifact_roots=ROOTS).spec
+    return located(
+        run_from_object(run), sources_root=SOURCES, artifact_roots=ROOTS, engines=("embedded",)
+    ).spec
 
 
 def fields_refused(run):
@@ -95,7 +97,7 @@ def test_every_source_is_looked_at_and_all_are_told_at_once(run_object):
 @pytest.mark.parametrize("uri", ["s3://bucket/runs", "s3://bucket/runs/mine", "file:///artifacts/mine"])
 def test_artifacts_go_where_the_run_says_within_the_roots(run_object, uri):
     run = run_from_object(run_object(artifacts={"uri": uri}))
-    assert located(run, sources_root=SOURCES, artifact_roots=ROOTS) is not None
+    assert located(run, sources_root=SOURCES, artifact_roots=ROOTS, engines=("embedded",)) is not None
     found = run_uri(run, namespace="team", uid="u", artifacts_root="s3://other")
     assert found.startswith(f"{uri}/team/toy-")
 
@@ -129,3 +131,11 @@ def test_a_root_is_below_itself_and_nothing_is_below_a_place_that_cannot_be_told
     assert is_below("s3://bucket/runs/", ROOTS)
     assert not is_below("bucket/runs", ROOTS)
     assert not is_below("s3://bucket/runs", ("bucket/runs",))
+
+
+def test_an_engine_that_the_release_offers_is_taken(run_object):
+    run = run_from_object(run_object(generation={"engine": "tgi"}))
+    roots = {"sources_root": SOURCES, "artifact_roots": ROOTS}
+    assert located(run, **roots, engines=("embedded", "tgi")).spec.generation.engine == "tgi"
+    with pytest.raises(InvalidRun, match=r"not offered by this release, which has embedded, openai"):
+        located(run, **roots, engines=("embedded", "openai"))

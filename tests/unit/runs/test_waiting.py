@@ -65,6 +65,41 @@ def test_each_step_wants_only_the_services_that_it_needs(make_world):
     assert wanted == {name: services for services, names in needed.items() for name in names}
 
 
+@pytest.mark.parametrize(
+    ("engine", "gpu", "held"),
+    [
+        ("embedded", "separate", None),
+        ("tgi", "separate", ("rounds/02/publish", "rounds/01/publish")),
+        # Scoring workers would want the accelerator that the engine is on.
+        ("tgi", "shared", None),
+    ],
+)
+def test_an_engine_of_another_maker_is_held_against_the_policy_before_where_there_is_room(
+    make_world, changed, three_rounds, engine, gpu, held
+):
+    generation = three_rounds.generation.model_copy(update={"engine": engine})
+    spec = changed(three_rounds, generation=generation, gpu=gpu)
+    world = make_world(spec).run(until=lambda w: "rounds/02/publish" in w.manifests)
+    while not (decided := world.reconcile()).actions:
+        world.tick()
+    assert decided.actions[0].step.path == "rounds/02/serve"
+    scoring = decided.services.get("scoring")
+    found = scoring and tuple(scoring.weights[role].source.step for role in ("policy", "reference"))
+    assert found == held
+    assert ("previous" in decided.actions[0].inputs) == (held is not None)
+
+
+def test_the_seeds_policy_is_held_against_the_model_that_it_was_trained_from(
+    make_world, changed, three_rounds
+):
+    generation = three_rounds.generation.model_copy(update={"engine": "openai"})
+    world = make_world(changed(three_rounds, generation=generation, gpu="separate"))
+    world.run(until=lambda w: "rounds/00/publish" in w.manifests)
+    while not (decided := world.reconcile()).actions:
+        world.tick()
+    assert decided.actions[0].inputs["previous"].source.step == "prepare"
+
+
 def test_with_an_accelerator_of_its_own_the_engine_stays_until_the_next_generation(
     make_world, changed, three_rounds
 ):

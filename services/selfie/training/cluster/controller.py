@@ -8,14 +8,11 @@ finish: first the records are in the store, then the Job, under a name that no o
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import JsonValue
 
-from selfie.artifacts.manifests import Manifest, ManifestRef
 from selfie.artifacts.programs import ERROR_FILE, PARAMETERS_FILE, Attempt
-from selfie.artifacts.starts import count
 from selfie.artifacts.store import Store
 from selfie.errors import AlreadyExists, InvalidInput, OutOfDate, PermissionDenied
 from selfie.kube.api import Api
@@ -28,9 +25,10 @@ from selfie.training import records
 from selfie.training.cluster import ends, objects
 from selfie.training.cluster.authority import Asked
 from selfie.training.cluster.granting import Granted, Grants, parameters_file
-from selfie.training.cluster.standing import Seen, Standing, last_ended_pod, standing_of
-from selfie.training.job import Job, find, published, record_page, require_same, with_attempt
-from selfie.training.outcomes import Failure, Progress, read_failure, read_progress, told
+from selfie.training.cluster.leavings import Left, job_of, just_made, left_by
+from selfie.training.cluster.metrics import ADOPTED, CREATED
+from selfie.training.cluster.standing import Seen, Standing, asks_for_pods, last_ended_pod, standing_of
+from selfie.training.job import Job, find, record_page, require_same, with_attempt
 from selfie.training.records import JobRecord, Refusal
 
 
@@ -66,14 +64,14 @@ class ClusterJobs:
         asked = Asked(attempt, request_id, program, with_attempt(parameters, attempt))
         store = await asyncio.to_thread(self._open_store, attempt.run_uri)
         granted = await self._grants.of(asked, store)
-        record = await asyncio.to_thread(self._recorded, store, asked, granted)
-        job = await self._look(store, record)
+        record, is_new = await asyncio.to_thread(self._recorded, store, asked, granted)
+        job = await self._look(store, record, is_new=is_new)
         if not (job.lost or job.state == "cancelled") or record.request_id != request_id:
             return job
         record = await asyncio.to_thread(self._begin, store, record, granted)
-        record = await self._make(record, granted)
+        record, made = await self._make(record, granted)
         await asyncio.to_thread(records.write_record, store, record)
-        return await self._look(store, record)
+        return await self._look(store, record) if made is None else just_made(record, made)
 
     async def get(self, name: str) -> Job:
         """The job of that name; `NotFound` if there is none."""
@@ -106,8 +104,8 @@ class ClusterJobs:
             return False
         return await self._delete(found)
 
-    def _recorded(self, store: Store, asked: Asked, granted: Granted) -> JobRecord:
-        """The attempt's record, made if there is none."""
+    def _recorded(self, store: Store, asked: Asked, granted: Granted) -> tuple[JobRecord, bool]:
+        """The attempt's record, and whether it was made now because there was none."""
         attempt, now = asked.attempt, self._now()
         record = JobRecord(
             request_id=asked.request_id,
@@ -121,9 +119,10 @@ class ClusterJobs:
         if found is None:
             with suppress(AlreadyExists):
                 records.create_record(store, record)
+                return record, True
             found = records.read_record(store, attempt.step, attempt.number) or record
         require_same(found, record)
-        return found
+        return found, False
 
     def _begin(self, store: Store, record: JobRecord, granted: Granted) -> JobRecord:
         """Puts into the attempt what its pod is told, and takes out what would end it before it began."""
@@ -136,28 +135,30 @@ class ClusterJobs:
         records.write_record(store, waiting)
         return waiting
 
-    async def _make(self, record: JobRecord, granted: Granted) -> JobRecord:
-        """The record with what became of the Job: made, or why not."""
+    async def _make(self, record: JobRecord, granted: Granted) -> tuple[JobRecord, Object | None]:
+        """The record with what became of the Job, which is there if it was made now."""
         uid = record.attempt.run_uid
         try:
             if granted.wanted.nodes > 1:
                 await self._create(SERVICE, objects.rendezvous_of(granted.wanted.owner), uid)
-            found = await self._create(JOB, granted.job, uid)
+            found, is_new = await self._create(JOB, granted.job, uid)
         except (PermissionDenied, InvalidInput) as error:
             refusal = Refusal(reason=reasons.POD_REFUSED, message=str(error))
-            return record.changed(refusal=refusal, changed_at=self._now())
+            return record.changed(refusal=refusal, changed_at=self._now()), None
         objects.require_told(found, granted.wanted)
-        return record.changed(state="running", changed_at=self._now())
+        (CREATED if is_new else ADOPTED).labels(record.program).inc()
+        return record.changed(state="running", changed_at=self._now()), found if is_new else None
 
-    async def _create(self, kind: Kind, wanted: Object, run_uid: str) -> Object:
+    async def _create(self, kind: Kind, wanted: Object, run_uid: str) -> tuple[Object, bool]:
+        """The object, and whether it was made now."""
         namespace, name = namespace_of(wanted), name_of(wanted)
         try:
-            return await self._api.create(kind, wanted, namespace=namespace)
+            return await self._api.create(kind, wanted, namespace=namespace), True
         except AlreadyExists:
             found = await self._api.get(kind, name, namespace=namespace)
         if found is None:
             raise OutOfDate(f"the {kind.kind} {name} was there, and is gone; ask again")
-        return objects.require_own(found, run_uid)
+        return objects.require_own(found, run_uid), False
 
     async def _delete(self, found: Object) -> bool:
         return await self._api.delete(JOB, name_of(found), uid=uid_of(found), namespace=namespace_of(found))
@@ -170,43 +171,47 @@ class ClusterJobs:
         found = await self._api.get(JOB, name, namespace=self._grants.namespace_of(attempt))
         return None if found is None else objects.require_own(found, attempt.run_uid)
 
-    async def _look(self, store: Store, record: JobRecord) -> Job:
+    async def _look(self, store: Store, record: JobRecord, *, is_new: bool = False) -> Job:
         attempt = record.attempt
-        # Asked first: a pod that ends while we look has written its result before.
+        left = await asyncio.to_thread(left_by, store, attempt)
+        if left.published is not None or is_new:
+            # Of what is published, a Job says nothing more; and a Job is only made after its record.
+            return job_of(record, self._standing(record, left), left)
+        # Asked before the store is asked again: a pod that ends while we look has written its result before.
         job = await self._job(record)
         if job is not None and record.state == "pending":
             # Whoever made it has died before saying so.
             record = record.changed(state="running", changed_at=self._now())
             await asyncio.to_thread(records.write_record, store, record)
-        labels = objects.pod_labels(attempt.run_uid, attempt.step, attempt.number)
-        pods = await self._api.list(POD, namespace=self._grants.namespace_of(attempt), labels=labels)
-        left = await asyncio.to_thread(_left, store, attempt)
-        standing = standing_of(
+        pods = await self._pods(attempt) if asks_for_pods(record, job) else []
+        left = await asyncio.to_thread(left_by, store, attempt)
+        standing = self._standing(record, left, job, pods)
+        log = ""
+        if standing.state == "failed":
+            log = await self._end(store, record, standing, left, pods)
+        return job_of(record, standing, left, log)
+
+    def _standing(
+        self, record: JobRecord, left: Left, job: Object | None = None, pods: Sequence[Object] = ()
+    ) -> Standing:
+        return standing_of(
             Seen(
                 record=record,
                 now=self._now(),
                 job=job,
-                pods=pods.items,
+                pods=pods,
                 published=left.published is not None,
                 failure=left.failure,
             )
         )
-        log = ""
-        if standing.state == "failed":
-            log = await self._end(store, record, standing, left, pods.items)
-        return Job(
-            record,
-            standing.state,
-            left.progress,
-            left.published,
-            reason=standing.reason,
-            message=told(standing.failure, log) if standing.state == "failed" else standing.message,
-            retryable=standing.retryable,
-            starts=left.starts,
-        )
+
+    async def _pods(self, attempt: Attempt) -> Sequence[Object]:
+        labels = objects.pod_labels(attempt.run_uid, attempt.step, attempt.number)
+        namespace = self._grants.namespace_of(attempt)
+        return (await self._api.list(POD, namespace=namespace, labels=labels)).items
 
     async def _end(
-        self, store: Store, record: JobRecord, standing: Standing, left: "_Left", pods: Sequence[Object]
+        self, store: Store, record: JobRecord, standing: Standing, left: Left, pods: Sequence[Object]
     ) -> str:
         """Keeps why it failed, if nobody has, and returns the last lines of its log."""
         path = record.attempt.path
@@ -219,23 +224,3 @@ class ClusterJobs:
             )
             await asyncio.to_thread(ends.keep, store, path, standing.failure, log)
         return await asyncio.to_thread(ends.quoted_log, store, path)
-
-
-@dataclass(frozen=True)
-class _Left:
-    """What an attempt's programs have left in the store."""
-
-    published: tuple[ManifestRef, Manifest] | None
-    failure: Failure | None
-    progress: Progress | None
-    starts: int
-
-
-def _left(store: Store, attempt: Attempt) -> _Left:
-    path = attempt.path
-    return _Left(
-        published=published(store, attempt.step),
-        failure=read_failure(store, path),
-        progress=read_progress(store, path),
-        starts=count(store, path),
-    )

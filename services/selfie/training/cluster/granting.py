@@ -5,6 +5,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -16,7 +17,7 @@ from selfie.errors import OutOfDate
 from selfie.kube.api import Api
 from selfie.kube.frozen import Frozen, frozen_from
 from selfie.kube.objects import CONFIG_MAP, SELFIE_RUN, Object
-from selfie.kube.pods import ContainerSettings, begun_with
+from selfie.kube.pod_settings import ContainerSettings, begun_with
 from selfie.runs.names import frozen_name
 from selfie.training.cluster.authority import (
     Asked,
@@ -28,7 +29,9 @@ from selfie.training.cluster.authority import (
 )
 from selfie.training.cluster.objects import Wanted, job_of
 
-_RUNS_KNOWN = 256
+T = TypeVar("T")
+
+_RUNS_KNOWN = 2048
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Grants:
         self._pods = pods
         self._published: OrderedDict[str, PublishedSteps] = OrderedDict()
         """Of runs that were asked about lately: a manifest that is published never changes."""
+        self._begun: OrderedDict[str, Frozen] = OrderedDict()
+        """What those were started with, by UID, which does not either."""
 
     def namespace_of(self, attempt: Attempt) -> str:
         """The run's namespace; `PermissionDenied` if it is not served, as `require_place` has it."""
@@ -69,17 +74,27 @@ class Grants:
         return Granted(wanted, parameters, job_of(wanted, begun_with(self._pods, frozen.pods.trainer)))
 
     async def _frozen(self, namespace: str, run: str, uid: str) -> Frozen:
-        found = await self._api.get(CONFIG_MAP, frozen_name(run, uid), namespace=namespace)
-        if found is None:
-            raise OutOfDate(f"nothing says what the run {run} was started with; the operator writes it first")
-        return frozen_from(found, uid)
+        if uid not in self._begun:
+            found = await self._api.get(CONFIG_MAP, frozen_name(run, uid), namespace=namespace)
+            if found is None:
+                raise OutOfDate(
+                    f"nothing says what the run {run} was started with; the operator writes it first"
+                )
+            self._begun[uid] = frozen_from(found, uid)
+        return _kept(self._begun, uid, self._begun[uid])
 
     def _steps_of(self, store: Store) -> PublishedSteps:
-        steps = self._published.pop(store.uri, None) or PublishedSteps(store)
-        self._published[store.uri] = steps
-        while len(self._published) > _RUNS_KNOWN:
-            self._published.popitem(last=False)
-        return steps
+        steps = self._published.get(store.uri) or PublishedSteps(store)
+        return _kept(self._published, store.uri, steps)
+
+
+def _kept(known: OrderedDict[str, T], key: str, found: T) -> T:
+    """Puts what was asked for last at the end, and forgets what was long not asked for."""
+    known[key] = found
+    known.move_to_end(key)
+    while len(known) > _RUNS_KNOWN:
+        known.popitem(last=False)
+    return found
 
 
 def parameters_file(parameters: Mapping[str, JsonValue]) -> bytes:

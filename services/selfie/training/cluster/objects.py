@@ -14,7 +14,8 @@ from selfie.errors import FailedPrecondition
 from selfie.kube.frozen import NAME_TAKEN
 from selfie.kube.labels import RUN_UID, child_labels, owner_reference
 from selfie.kube.objects import Object, controller_uid_of, name_of, namespace_of, uid_of
-from selfie.kube.pods import Container, ContainerSettings, Overrides, pod_metadata, pod_spec
+from selfie.kube.pod_settings import ContainerSettings
+from selfie.kube.pods import Container, Overrides, pod_metadata, pod_spec
 from selfie.runs.names import job_name, training_name
 from selfie.runs.operation_fields import ComponentResources
 from selfie.runs.programs import ProgramName

@@ -4,21 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from prometheus_client import Counter
-
 from selfie.errors import InvalidInput
 from selfie.kube.client import ClientSettings, connect
-from selfie.kube.pods import PodSettings
+from selfie.kube.pod_settings import PodSettings
 from selfie.kube.transport import Access
 from selfie.rpc.stores import store_opener
 from selfie.training.cluster.controller import ClusterJobs
 from selfie.training.cluster.granting import Grants
+from selfie.training.cluster.metrics import REQUESTS
 from selfie.training.cluster.sweeping import Sweeper
 from selfie.training.settings import TrainingSettings
-
-REQUESTS = Counter(
-    "selfie_training_api_requests", "Requests to the API server.", ["verb", "resource", "code"]
-)
 
 
 @asynccontextmanager
@@ -27,7 +22,12 @@ async def cluster_jobs(settings: TrainingSettings) -> AsyncIterator[ClusterJobs]
     if settings.pods is None:
         raise InvalidInput("pods", "is missing", "give --pods FILE")
     pods = PodSettings.read(settings.pods).trainer
-    asked = ClientSettings(access=Access(kubeconfig=settings.kubeconfig))
+    asked = ClientSettings(
+        access=Access(kubeconfig=settings.kubeconfig),
+        agent="selfie-training",
+        per_second=settings.api_qps,
+        burst=settings.api_burst,
+    )
     async with connect(asked, on_answer=lambda *labels: REQUESTS.labels(*labels).inc()) as api:
         jobs = ClusterJobs(
             api=api,

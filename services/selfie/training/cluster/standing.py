@@ -80,6 +80,15 @@ def standing_of(seen: Seen) -> Standing:
     return _under_way(seen.job, seen)
 
 
+def asks_for_pods(record: JobRecord, job: Object | None) -> bool:
+    """Whether its pods have a say in how the job stands: not while all that it wants are at work."""
+    if record.state == "cancelled" or job is None:
+        return True
+    if _condition(job, "Complete") is not None or job["spec"].get("suspend"):
+        return False
+    return _condition(job, "Failed") is not None or not _all_at_work(job)
+
+
 def live(pods: Iterable[Object]) -> list[Object]:
     """Those that hold something of a node."""
     return [pod for pod in pods if _status(pod).get("phase") not in {"Succeeded", "Failed"}]
@@ -144,7 +153,7 @@ def _not_created(seen: Seen) -> Standing:
 def _under_way(job: Object, seen: Seen) -> Standing:
     if job["spec"].get("suspend"):
         return Standing("pending", reasons.QUEUED, "the queue has not admitted the Job")
-    if is_going(job):
+    if is_going(job) or _all_at_work(job):
         return Standing("running")
     pods = live(seen.pods)
     for reason, of_pods in (
@@ -163,8 +172,10 @@ def _under_way(job: Object, seen: Seen) -> Standing:
 def _podless(job: Object, seen: Seen) -> Standing:
     began = _status(job).get("startTime") or job["metadata"].get("creationTimestamp")
     waits = began is None or seen.now - datetime.fromisoformat(began) < timedelta(seconds=_PODLESS_S)
+    # Just admitted by its queue, it is not gone on with yet, however long ago it began to wait.
+    admitted = _condition(job, "Suspended") is not None
     # After a crash the Job waits by itself, longer and longer, before it makes the next pod.
-    if seen.pods or waits:
+    if seen.pods or waits or admitted:
         return Standing("running")
     return Standing(
         "pending",
@@ -172,6 +183,10 @@ def _podless(job: Object, seen: Seen) -> Standing:
         f"no pod can be made for the Job {name_of(job)}; its events say why: "
         "a quota, the namespace's Pod Security, or a service account that is not there",
     )
+
+
+def _all_at_work(job: Object) -> bool:
+    return int(_status(job).get("ready") or 0) >= int(job["spec"].get("parallelism") or 1)
 
 
 def _unschedulable(pod: Object) -> str | None:

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools/results"))
 
 from document import document
 from studies import STUDIES, Study
+
+from selfie.runs.load import parse_run
 
 QUICKSTART = STUDIES["quickstart"]
 
@@ -18,12 +19,12 @@ QUICKSTART = STUDIES["quickstart"]
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_every_variant_of_one_seed_takes_over_from_its_main_run(study: Study, tmp_path: Path):
     for variant in study.variants:
-        read = yaml.safe_load(study.specification(tmp_path, variant, 4).read_text())
-        assert read["metadata"]["name"] == f"{study.prefix}-{variant}-s4"
-        assert read["spec"]["randomSeed"] == 4
+        run = parse_run(study.specification(tmp_path, variant, 4).read_text())
+        assert run.metadata.name == f"{study.prefix}-{variant}-s4"
+        assert run.spec.random_seed == 4
         takes_over = (tmp_path / f"{study.prefix}-main-s4").as_uri() if variant != "main" else None
-        assert read["spec"].get("resumeFrom") == takes_over
-        assert read["spec"]["seed"]["dataset"].startswith("file:///")
+        assert run.spec.resume_from == takes_over
+        assert run.spec.seed.dataset.startswith("file:///")
 
 
 def test_a_study_names_the_data_that_are_not_here(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 
 from selfie.errors import FailedPrecondition, InvalidInput, NotFound, OutOfDate, PermissionDenied
 from selfie.kube.objects import Object
-from selfie.kube.pods import begun_with
+from selfie.kube.pod_settings import begun_with
 from selfie.runs.load import run_from_object
 from selfie.training.cluster.authority import (
     CACHE_DIR,

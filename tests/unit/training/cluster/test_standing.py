@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from selfie.kube.objects import Object
-from selfie.training.cluster.standing import Seen, Standing, failure_of, finished_at, standing_of
+from selfie.training.cluster.standing import (
+    Seen,
+    Standing,
+    asks_for_pods,
+    failure_of,
+    finished_at,
+    standing_of,
+)
 from selfie.training.job import LOST
 from selfie.training.outcomes import Failure
 from selfie.training.records import JobRecord, Refusal
@@ -107,6 +114,7 @@ def seen(record: JobRecord = RECORD, job: Object | None = None, *pods: Object, *
         (seen(RECORD, job(), ended(137), pod(name="p2")), "running", ""),
         (seen(RECORD, job(age_s=600), ended(137)), "running", ""),
         (seen(RECORD, job(age_s=600)), "pending", "PodRefused"),
+        (seen(RECORD, job("Suspended", age_s=600, suspend=False)), "running", ""),
         (seen(RECORD, job(), ended(3), failure=ERROR), "running", ""),
         (seen(RECORD, job("FailureTarget"), ended(3), failure=ERROR), "running", ""),
         (seen(RECORD, job("Failed"), ended(3), failure=ERROR), "failed", "ParityBroken"),
@@ -175,3 +183,42 @@ def test_a_job_says_when_it_ended() -> None:
     assert finished_at(job("Failed", age_s=5)) == NOW - timedelta(seconds=5)
     assert finished_at(job("Complete", age_s=7)) == NOW - timedelta(seconds=7)
     assert finished_at(job("FailureTarget", "SuccessCriteriaMet")) is None
+
+
+def at_work(ready: int, *conditions: str, **spec: Any) -> Object:
+    found = job(*conditions, age_s=600, **spec)
+    found["status"]["ready"] = ready
+    return found
+
+
+@pytest.mark.parametrize(
+    ("record", "found", "asks"),
+    [
+        (RECORD, at_work(1), False),
+        (RECORD, at_work(2, parallelism=2), False),
+        (RECORD, at_work(1, parallelism=2), True),
+        (RECORD, at_work(0), True),
+        (RECORD, job("Complete"), False),
+        (RECORD, job("Failed"), True),
+        (RECORD, job(suspend=True), False),
+        (RECORD, None, True),
+        (CANCELLED, at_work(1), True),
+    ],
+    ids=[
+        "at work",
+        "all at work",
+        "half at work",
+        "starting",
+        "done",
+        "failed",
+        "queued",
+        "gone",
+        "cancelled",
+    ],
+)
+def test_pods_are_only_asked_for_where_they_have_something_to_say(record, found, asks):
+    assert asks_for_pods(record, found) == asks
+
+
+def test_a_job_whose_pods_are_at_work_runs_although_nobody_has_looked_at_them():
+    assert standing_of(seen(RECORD, at_work(1))) == Standing("running")

@@ -1,0 +1,138 @@
+"""A run that samples from TGI, or what is as strict: pods of another image, rolled between rounds.
+
+The stand-in draws from the name of the directory that it was started with and the seed it is given.
+So every sample can be drawn again here, and shows which weights its engine had.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import thin
+from disturbing import Disturber
+from installations import Installation, PodsSeen, RunOnCluster, submitted
+from killing import MODEL
+from selfie.artifacts.manifests import read_manifest
+from selfie.artifacts.shards import read_group
+from selfie.kube.labels import WEIGHTS
+from selfie.runs.names import weights_label
+from thin_pods import SUPPORT
+from toy_models import ToyModel
+from waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+COMPLETE_S = 1000
+RUN = """
+apiVersion: selfie.dev/v1alpha1
+kind: SelfieRun
+metadata: {{name: tiny}}
+spec:
+  model: {{uri: {model}}}
+  randomSeed: 11
+  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, heldoutSize: 16, learningRate: "1e-3"}}
+  rounds:
+    - prompts: {{dataset: prompts.jsonl, count: 16}}
+    - prompts: {{dataset: prompts.jsonl, from: 16, count: 16}}
+  generation: {{engine: tgi, maxNewTokens: 24, maxPromptTokens: 128}}
+  filter: {{cut: keep, window: 4}}
+  training: {{batch: 2, learningRate: "1e-3"}}
+  evaluation:
+    prompts: {{dataset: prompts.jsonl, from: 40, count: 6}}
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The run after its end, and all pods that it had on its way."""
+
+    run: RunOnCluster
+    pods: Mapping[str, list[dict[str, Any]]]
+
+    @property
+    def engines(self) -> list[dict[str, Any]]:
+        """The last sight of each of its engine's pods."""
+        last = (states[-1] for states in self.pods.values())
+        return [pod for pod in last if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "engine"]
+
+
+@pytest.fixture(scope="module")
+def release(release_on_volume: Installation) -> Iterator[Installation]:
+    """The chart on the node, which offers the stand-in as TGI."""
+    offered = {
+        "image": thin.IMAGE,
+        "command": ["python", f"{SUPPORT}/tgi_program.py"],
+        "arguments": ["--model-id", "{weights}", "--slow-s", "0.3"],
+        "accelerators": 0,
+        "sharedMemory": "",
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
+    }
+    release_on_volume.install(runPods={"tgi": offered})
+    yield release_on_volume
+    release_on_volume.install(runPods={})
+
+
+@pytest.fixture(scope="module")
+def ended(release: Installation) -> Ended:
+    """A run of two rounds, whose engine is lost and rolled while it samples."""
+    seen = PodsSeen.begin(release)
+    try:
+        run = submitted(release, RUN.format(model=MODEL))
+        try:
+            on = Disturber.of(release, run)
+            with on.working("rounds/01/generate", "engine") as pod:
+                on.delete_pod(pod)
+            with on.working("rounds/02/generate", "engine"):
+                on.roll("engine")
+            release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
+        except Exception as error:
+            raise AssertionError(run.why()) from error
+        until(lambda: not run.pods(), seconds=60)
+    finally:
+        seen.stop()
+    return Ended(run, seen.by_name())
+
+
+@pytest.mark.parametrize(
+    ("step", "policy"),
+    [
+        ("rounds/00/evaluate-samples", "rounds/00/publish"),
+        ("rounds/01/generate", "rounds/00/publish"),
+        ("rounds/02/generate", "rounds/01/publish"),
+        ("rounds/02/evaluate-samples", "rounds/02/publish"),
+    ],
+)
+def test_every_sample_was_drawn_from_the_weights_that_were_meant(
+    ended: Ended, tiny_checkpoint: Path, step: str, policy: str
+):
+    published, manifest = read_manifest(ended.run.store, policy), read_manifest(ended.run.store, step)
+    assert published
+    assert manifest
+    weights = published.weights_digest
+    model = ToyModel(tiny_checkpoint)
+    rows = read_group(ended.run.store, manifest, "samples").to_pylist()
+    assert rows
+    for row in rows:
+        drawn = model.draw(f"/weights/{weights}", row["prompt_ids"], seed=row["seed"], limit=24)
+        assert tuple(row["response_ids"]) == drawn.ids
+        assert row["policy_digest"] == weights
+
+
+def test_pods_of_two_rounds_differ_by_the_digest_of_their_weights(ended: Ended):
+    labels = {pod["metadata"]["labels"][WEIGHTS] for pod in ended.engines}
+    steps = ("rounds/00/publish", "rounds/01/publish", "rounds/02/publish")
+    published = [read_manifest(ended.run.store, step) for step in steps]
+    assert {weights_label(manifest.weights_digest) for manifest in published if manifest} <= labels
+
+
+def test_the_engine_sees_neither_the_store_nor_a_token(ended: Ended):
+    for pod in ended.engines:
+        [server] = pod["spec"]["containers"]
+        assert {mount["name"] for mount in server["volumeMounts"]} & {"artifacts", "selfie-token"} == set()
+        assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+def test_no_pod_of_the_engine_is_left(ended: Ended):
+    assert ended.run.pods() == []
