@@ -34,7 +34,9 @@ RUN_SECONDS = 900
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(CHART.glob("dashboards/*.json"))}
 
 # What this machine cannot have: an API server that an operator asks, and servers on accelerators.
-STAND_IN_PANELS = re.compile(r"selfie_operator_|selfie_training_api_|component=\"operator\"|tgi_|vllm:")
+STAND_IN_PANELS = re.compile(
+    r"selfie_operator_|selfie_training_(api|jobs)_|selfie_runs|selfie_round_stage_|component=\"operator\"|tgi_|vllm:"
+)
 STAND_IN_ALERTS = {
     "SelfieOperatorNoLeader",
     "SelfieOperatorTwoLeaders",
