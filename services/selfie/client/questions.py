@@ -22,6 +22,7 @@ class Options(TypedDict, total=False):
     per_token: bool
     truncation: Literal["fail", "prompt_start", "response_end"]
     tie_margin: float
+    precision: Literal["exact", "balanced", "fast", "auto"]
 
 
 def score_request(

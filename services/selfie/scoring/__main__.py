@@ -17,8 +17,9 @@ def main() -> None:
     settings = CliApp.run(ScoringSettings)
 
     def weights(field: str, uri: str, digest: str) -> Weights:
-        directory = resolve_model(uri, cache_root=default_cache(), field=field).directory
-        return Weights(directory, digest, verify=settings.verify_weights)
+        adapters = field == "policy"
+        found = resolve_model(uri, cache_root=default_cache(), field=field, adapters=adapters)
+        return Weights(found.directory, digest, verify=settings.verify_weights)
 
     def load() -> Scorer:
         return load_scorer(
@@ -27,6 +28,8 @@ def main() -> None:
             device=settings.device,
             token_budget=settings.token_budget,
             calibration=settings.calibration,
+            precision=settings.precision,
+            prompt_bytes=settings.prompt_cache_mib << 20,
         )
 
     async def build() -> Service:

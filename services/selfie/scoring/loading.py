@@ -5,10 +5,13 @@ from pathlib import Path
 
 from selfie.artifacts.weights import verified_digest
 from selfie.models.chat import ChatTokenizer
+from selfie.models.checkpoints import is_adapter
 from selfie.models.loading import load_policy
+from selfie.scoring.adapters import read_adapter
 from selfie.scoring.calibrations import read_calibration
 from selfie.scoring.core import Scorer
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
+from selfie.scoring.precision import EXACT, AnyMode
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,20 @@ class Weights:
     verify: bool = True
 
 
-def load_scorer(
+def load_scorer(  # noqa: PLR0913 - each is a setting
     policy: Weights,
     reference: Weights,
     *,
     device: str,
     token_budget: int,
     calibration: Path | None = None,
+    precision: AnyMode = EXACT,
+    prompt_bytes: int = 0,
 ) -> Scorer:
     """Verifies and loads both models, in float32 and with one attention kernel.
 
-    The same weights are loaded once; ``calibration`` is a file, see `read_calibration`. Raises
+    The same weights are loaded once, and those of a policy that is an adapter are its reference's;
+    ``calibration`` is a file, see `read_calibration`. Raises
     DataCorrupted when a directory's digest is not the one promised, and FailedPrecondition when the two
     cannot be compared.
     """
@@ -39,12 +45,15 @@ def load_scorer(
     if calibration is not None:
         digests = {"policy_digest": policy_digest, "reference_digest": reference_digest}
         fit = read_calibration(calibration, **digests)
-    loaded = Checkpoint(load_policy(policy.directory, device=device), policy_digest)
-    held_against = loaded
-    if reference_digest != policy_digest:
-        held_against = Checkpoint(load_policy(reference.directory, device=device), reference_digest)
-    engine = PreferenceEngine(loaded, held_against, token_budget=token_budget)
-    return Scorer(engine, ChatTokenizer(policy.directory), fit)
+    held_against = Checkpoint(load_policy(reference.directory, device=device), reference_digest)
+    loaded, tokenizer = held_against, policy.directory
+    if is_adapter(policy.directory):
+        adapter = read_adapter(policy.directory, held_against.model)
+        loaded, tokenizer = Checkpoint(held_against.model, policy_digest, adapter), reference.directory
+    elif reference_digest != policy_digest:
+        loaded = Checkpoint(load_policy(policy.directory, device=device), policy_digest)
+    engine = PreferenceEngine(loaded, held_against, token_budget=token_budget, prompt_bytes=prompt_bytes)
+    return Scorer(engine, ChatTokenizer(tokenizer), fit, precision=precision)
 
 
 def _digest(weights: Weights) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from typing import cast
@@ -19,9 +20,10 @@ from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service
+from selfie.scoring import metrics
 from selfie.scoring.answers import ScoredResponse, compared, ranked, scored
 from selfie.scoring.calls import DEFAULT_LIMITS, OnlineCalls, OnlineLimits
-from selfie.scoring.core import Scorer, by_field
+from selfie.scoring.core import Scorer, by_field, exactly, replaced, unsure_of, wanted_first
 from selfie.scoring.dataset import score_dataset
 from selfie.scoring.messages import (
     compare_response,
@@ -54,27 +56,28 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
     async def Score(
         self, request: scoring_pb2.ScoreRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.ScoreResponse:
-        scorer, options = self._scorer(), options_of(request.options)
+        scorer, options = self._asked(request.options)
         responses = by_field([response_of(response) for response in request.responses])
-        scores = await self._scored(request.prompt, responses, options, context)
-        return score_response(scores, scorer, request.options)
+        scores, rescored = await self._scored(request.prompt, responses, options, context)
+        return score_response(scores, scorer, request.options, rescored)
 
     async def Compare(
         self, request: scoring_pb2.CompareRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.CompareResponse:
-        scorer, options = self._scorer(), options_of(request.options)
+        scorer, options = self._asked(request.options)
         responses = {"first": response_of(request.first), "second": response_of(request.second)}
-        first, second = await self._scored(request.prompt, responses, options, context)
-        found = compared(first, second, options, scorer.slope(options))
+        (first, second), rescored = await self._scored(request.prompt, responses, options, context)
+        found = compared(first, second, options, scorer.slope(options), rescored=rescored)
         return compare_response(found, scorer, request.options)
 
     async def Rank(
         self, request: scoring_pb2.RankRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.RankResponse:
-        scorer, options = self._scorer(), options_of(request.options)
+        scorer, options = self._asked(request.options)
         responses = by_field([response_of(response) for response in request.responses])
-        scores = await self._scored(request.prompt, responses, options, context)
-        return rank_response(ranked(scores, options, scorer.slope(options)), scorer, request.options)
+        scores, rescored = await self._scored(request.prompt, responses, options, context)
+        found = ranked(scores, options, scorer.slope(options), rescored=rescored)
+        return rank_response(found, scorer, request.options)
 
     async def ScoreDataset(
         self, request: scoring_pb2.ScoreDatasetRequest, context: grpc.aio.ServicerContext
@@ -83,6 +86,10 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         return await self._runner.start(
             method=_SCORE_DATASET, request_id=request.request_id, attempt=request.attempt, request=request
         )
+
+    def _asked(self, options: scoring_pb2.ScoringOptions) -> tuple[Scorer, Options]:
+        scorer = self._scorer()
+        return scorer, scorer.settled(options_of(options))
 
     def _scorer(self) -> Scorer:
         if not self._loading.done():
@@ -95,11 +102,21 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
         responses: Mapping[str, Response],
         options: Options,
         context: grpc.aio.ServicerContext,
-    ) -> list[ScoredResponse]:
-        ask = partial(self._scorer().asked, prompt_of(prompt), responses, options)
-        wanted = Wanted(lambdas=options.lambdas)
+    ) -> tuple[list[ScoredResponse], int]:
+        """Scores, and the number of pairs that were scored again."""
+        scorer = self._scorer()
+        ask = partial(scorer.asked, prompt_of(prompt), responses, options)
+        wanted = replace(wanted_first(scorer, options), keep_prompts=True)
         asked, scores = await self._calls.scores(ask, wanted, seconds_left=context.time_remaining())
-        return scored(asked, scores, options)
+        unsure = unsure_of(scores, options)
+        if unsure.responses:
+            indices = sorted(unsure.responses)
+            part = replace(asked, rows=tuple(asked.rows[index] for index in indices))
+            seconds_left = context.time_remaining()
+            _, again = await self._calls.scores(lambda: part, exactly(wanted), seconds_left=seconds_left)
+            scores = replaced(scores, dict(zip(indices, again, strict=True)))
+            metrics.RESCORED.inc(unsure.pairs)
+        return scored(asked, scores, options), unsure.pairs
 
 
 def scoring_service(

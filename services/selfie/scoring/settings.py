@@ -6,6 +6,7 @@ from pydantic import Field
 
 from selfie.rpc.settings import ServerSettings
 from selfie.scoring.calls import OnlineLimits
+from selfie.scoring.precision import AnyMode
 
 _DIGEST = "^([0-9a-f]{64})?$"
 
@@ -27,6 +28,12 @@ class ScoringSettings(ServerSettings):
         None, description="File with a fit of these weights' margins to what people prefer."
     )
     verify_weights: bool = Field(True, description="Compute the digests of the weights before they judge.")
+    precision: AnyMode = Field(
+        "exact", description="Mode of calls that ask for none: exact, balanced, fast or auto."
+    )
+    prompt_cache_mib: int = Field(
+        256, ge=0, description="Memory for prompts of online calls that may be asked about again, in MiB."
+    )
     device: str = Field("cpu", description="Device of both models, for example cpu or cuda:0.")
     token_budget: int = Field(
         1024, ge=1, description="Tokens computed at once; a prompt with a longer response runs alone."
