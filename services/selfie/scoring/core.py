@@ -25,7 +25,7 @@ class Provenance:
 class Scorer:
     """The scoring service without its transport; what computes is used by one thread at a time.
 
-    ``precision`` is the mode of calls that ask for none.
+    ``precision`` is the mode of calls that ask for none; ``key`` tells it from scorers of other weights.
     """
 
     def __init__(
@@ -35,10 +35,12 @@ class Scorer:
         calibration: Calibration | None = None,
         *,
         precision: AnyMode = EXACT,
+        key: str = "",
     ) -> None:
         self.engine = engine
         self.calibration = calibration
         self.precision = precision
+        self.key = key
         self.template_digest = tokenizer.template_digest
         self.provenance = Provenance(
             engine.policy_digest, engine.reference_digest, tokenizer.tokenizer_digest
@@ -96,7 +98,8 @@ class Scorer:
 
 def wanted_first(scorer: Scorer, options: Options) -> Wanted:
     """What is computed first for settled options."""
-    return Wanted(lambdas=options.lambdas, mode=scorer.first_mode(options.precision or EXACT))
+    mode = scorer.first_mode(options.precision or EXACT)
+    return Wanted(lambdas=options.lambdas, mode=mode, weights=scorer.key)
 
 
 def exactly(wanted: Wanted) -> Wanted:

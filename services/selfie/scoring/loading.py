@@ -1,7 +1,10 @@
 """From two checkpoint directories to a scorer that is ready."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+
+from safetensors import safe_open
 
 from selfie.artifacts.weights import verified_digest
 from selfie.models.chat import ChatTokenizer
@@ -11,6 +14,7 @@ from selfie.scoring.adapters import read_adapter
 from selfie.scoring.calibrations import read_calibration
 from selfie.scoring.core import Scorer
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
+from selfie.scoring.pairs import FoundPair
 from selfie.scoring.precision import EXACT, AnyMode
 
 
@@ -54,6 +58,28 @@ def load_scorer(  # noqa: PLR0913 - each is a setting
         loaded = Checkpoint(load_policy(policy.directory, device=device), policy_digest)
     engine = PreferenceEngine(loaded, held_against, token_budget=token_budget, prompt_bytes=prompt_bytes)
     return Scorer(engine, ChatTokenizer(tokenizer), fit, precision=precision)
+
+
+def found_pair(
+    policy: Weights, reference: Weights, *, device: str, token_budget: int, precision: AnyMode = EXACT
+) -> FoundPair:
+    """Two checkpoints that a call named; their memory is that of their parameters in float32."""
+
+    def load() -> Scorer:
+        scorer = load_scorer(policy, reference, device=device, token_budget=token_budget, precision=precision)
+        scorer.key = f"{scorer.provenance.policy_digest}:{scorer.provenance.reference_digest}"
+        return scorer
+
+    directories = {policy.directory, reference.directory}
+    return FoundPair(4 * sum(map(_parameters, directories)), load)
+
+
+def _parameters(directory: Path) -> int:
+    count = 0
+    for file in directory.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as tensors:
+            count += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return count
 
 
 def _digest(weights: Weights) -> str:

@@ -9,6 +9,7 @@ from selfie.scoring.answers import Comparison, Ranking, ScoredResponse
 from selfie.scoring.core import Scorer
 from selfie.scoring.judged import Judging
 from selfie.scoring.kinds import KindName
+from selfie.scoring.places import PairName
 from selfie.scoring.precision import EXACT, AnyMode
 from selfie.scoring.questions import Options, Prompt, Response, Truncation
 from selfie.scoring.rewards import RewardRule
@@ -72,7 +73,15 @@ def options_of(message: scoring_pb2.ScoringOptions) -> Options:
         _TRUNCATIONS[message.truncation],
         message.tie_margin,
         _MODES[message.precision],
+        _pair_of(message),
     )
+
+
+def _pair_of(message: scoring_pb2.ScoringOptions) -> PairName | None:
+    if not message.HasField("weights"):
+        return None
+    found = message.weights
+    return PairName(found.policy, found.reference, found.policy_digest, found.reference_digest)
 
 
 def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from selfie.errors import InvalidInput
 from selfie.models.chat import ChatTokenizer
+from selfie.scoring.places import PairName
 from selfie.scoring.precision import AnyMode
 from selfie.scoring.rewards import RewardRule, least_certain_two
 from selfie.scoring.rows import Engine, Row
@@ -39,7 +40,8 @@ class Options:
     """How rewards are made and compared.
 
     ``lambdas`` are the extrapolations to score with as well, and margins up to ``tie_margin`` are
-    ties even where the error is smaller. ``precision`` None is what the scorer was told to use.
+    ties even where the error is smaller. ``precision`` None is what the scorer was told to use, and
+    ``weights`` None those that it was started with.
     """
 
     rule: RewardRule = field(default_factory=RewardRule)
@@ -47,6 +49,7 @@ class Options:
     truncation: Truncation = "fail"
     tie_margin: float = 0.0
     precision: AnyMode | None = None
+    weights: PairName | None = None
 
     def tie_band(self, bounds: Sequence[float]) -> float:
         """Margins up to this are ties, among rewards of such bounds."""

@@ -31,13 +31,15 @@ class Row:
 class Wanted:
     """What to measure beside the two log-probabilities, and how exactly.
 
-    ``keep_prompts``: the prompts will be asked about again.
+    ``keep_prompts``: the prompts will be asked about again. ``weights`` is the key of the pair that scores;
+    an empty one is that which the scorer was started with.
     """
 
     lambdas: tuple[float, ...] = ()
     divergence: bool = False
     mode: Mode = EXACT
     keep_prompts: bool = False
+    weights: str = ""
 
 
 @dataclass(frozen=True)

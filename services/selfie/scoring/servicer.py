@@ -1,9 +1,10 @@
 """The scoring service on the wire: decodes, calls, encodes."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from typing import cast
@@ -15,6 +16,7 @@ from google.protobuf.message import Message
 from selfie.artifacts.manifests import Manifest
 from selfie.errors import Unavailable
 from selfie.rpc import operations_servicer
+from selfie.rpc.callers import CALLER
 from selfie.rpc.entrances import HttpApi
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner
@@ -36,48 +38,64 @@ from selfie.scoring.messages import (
 )
 from selfie.scoring.metrics import tell_mode
 from selfie.scoring.online import OnlineQueue
+from selfie.scoring.pairs import WeightPairs, nothing_to_find
+from selfie.scoring.places import Places
 from selfie.scoring.questions import Options, Response
 from selfie.scoring.rows import Row, RowScore, Wanted
 from selfie.scoring.worker import Worker
 from selfie.v1 import scoring_pb2, scoring_pb2_grpc
 
+
+@dataclass(frozen=True)
+class MoreWeights:
+    """Weights that calls may name: which, and those in memory."""
+
+    places: Places
+    pairs: WeightPairs
+
+
 SERVICE_NAME = "selfie.v1.ScoringService"
+NO_MORE_WEIGHTS = MoreWeights(Places(), WeightPairs(nothing_to_find, max_bytes=0))
 _SCORE_DATASET = f"{SERVICE_NAME}/ScoreDataset"
 
 
 class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
-    """Scores by one pair of weights, once they are loaded."""
+    """Scores by the pair of weights that is being loaded, or by those that calls name."""
 
-    def __init__(self, loading: Future[Scorer], calls: OnlineCalls, runner: OperationRunner) -> None:
+    def __init__(
+        self, loading: Future[Scorer], calls: OnlineCalls, runner: OperationRunner, more: MoreWeights
+    ) -> None:
         self._loading = loading
         self._calls = calls
         self._runner = runner
+        self._more = more
 
     async def Score(
         self, request: scoring_pb2.ScoreRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.ScoreResponse:
-        scorer, options = self._asked(request.options)
         responses = by_field([response_of(response) for response in request.responses])
-        scores, rescored = await self._scored(request.prompt, responses, options, context)
-        return score_response(scores, scorer, request.options, rescored)
+        async with self._asked(request.options) as (scorer, options):
+            scores, rescored = await self._scored(scorer, request.prompt, responses, options, context)
+            return score_response(scores, scorer, request.options, rescored)
 
     async def Compare(
         self, request: scoring_pb2.CompareRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.CompareResponse:
-        scorer, options = self._asked(request.options)
         responses = {"first": response_of(request.first), "second": response_of(request.second)}
-        (first, second), rescored = await self._scored(request.prompt, responses, options, context)
-        found = compared(first, second, options, scorer.slope(options), rescored=rescored)
-        return compare_response(found, scorer, request.options)
+        async with self._asked(request.options) as (scorer, options):
+            scores, rescored = await self._scored(scorer, request.prompt, responses, options, context)
+            first, second = scores
+            found = compared(first, second, options, scorer.slope(options), rescored=rescored)
+            return compare_response(found, scorer, request.options)
 
     async def Rank(
         self, request: scoring_pb2.RankRequest, context: grpc.aio.ServicerContext
     ) -> scoring_pb2.RankResponse:
-        scorer, options = self._asked(request.options)
         responses = by_field([response_of(response) for response in request.responses])
-        scores, rescored = await self._scored(request.prompt, responses, options, context)
-        found = ranked(scores, options, scorer.slope(options), rescored=rescored)
-        return rank_response(found, scorer, request.options)
+        async with self._asked(request.options) as (scorer, options):
+            scores, rescored = await self._scored(scorer, request.prompt, responses, options, context)
+            found = ranked(scores, options, scorer.slope(options), rescored=rescored)
+            return rank_response(found, scorer, request.options)
 
     async def ScoreDataset(
         self, request: scoring_pb2.ScoreDatasetRequest, context: grpc.aio.ServicerContext
@@ -87,9 +105,16 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             method=_SCORE_DATASET, request_id=request.request_id, attempt=request.attempt, request=request
         )
 
-    def _asked(self, options: scoring_pb2.ScoringOptions) -> tuple[Scorer, Options]:
-        scorer = self._scorer()
-        return scorer, scorer.settled(options_of(options))
+    @asynccontextmanager
+    async def _asked(self, asked: scoring_pb2.ScoringOptions) -> AsyncIterator[tuple[Scorer, Options]]:
+        options = options_of(asked)
+        if options.weights is None:
+            scorer = self._scorer()
+            yield scorer, scorer.settled(options)
+            return
+        self._more.places.check(options.weights, CALLER.get())
+        async with self._more.pairs.held(options.weights) as scorer:
+            yield scorer, scorer.settled(options)
 
     def _scorer(self) -> Scorer:
         if not self._loading.done():
@@ -98,13 +123,13 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
 
     async def _scored(
         self,
+        scorer: Scorer,
         prompt: scoring_pb2.PromptInput,
         responses: Mapping[str, Response],
         options: Options,
         context: grpc.aio.ServicerContext,
     ) -> tuple[list[ScoredResponse], int]:
         """Scores, and the number of pairs that were scored again."""
-        scorer = self._scorer()
         ask = partial(scorer.asked, prompt_of(prompt), responses, options)
         wanted = replace(wanted_first(scorer, options), keep_prompts=True)
         asked, scores = await self._calls.scores(ask, wanted, seconds_left=context.time_remaining())
@@ -125,13 +150,15 @@ def scoring_service(
     replica: Replica,
     token_budget: int = 1024,
     limits: OnlineLimits = DEFAULT_LIMITS,
+    more: MoreWeights = NO_MORE_WEIGHTS,
 ) -> Service:
-    """The scoring service, ready when ``load`` has returned."""
+    """The scoring service, ready when ``load`` has returned; ``more`` are weights that calls may name."""
     worker = Worker()
     loading = worker.start(load)
 
     def score(rows: Sequence[Row], wanted: Wanted) -> Sequence[RowScore]:
-        return loading.result().engine.score(rows, wanted)
+        engine = more.pairs.engine(wanted.weights) if wanted.weights else loading.result().engine
+        return engine.score(rows, wanted)
 
     def work(context: OperationContext, request: Message) -> Manifest:
         task = task_of(cast("scoring_pb2.ScoreDatasetRequest", request))
@@ -142,7 +169,7 @@ def scoring_service(
         worker, score, token_budget=token_budget, max_waiting_tokens=limits.max_waiting_tokens
     )
     runner = replica.runner({_SCORE_DATASET: Method(scoring_pb2.ScoreDatasetRequest, work)})
-    servicer = ScoringServicer(loading, OnlineCalls(queue, limits), runner)
+    servicer = ScoringServicer(loading, OnlineCalls(queue, limits), runner, more)
 
     def register(server: grpc.aio.Server) -> None:
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(servicer, server)
@@ -153,6 +180,7 @@ def scoring_service(
 
     async def close() -> None:
         await runner.close()
+        await more.pairs.close()
         await asyncio.to_thread(worker.close)
 
     return Service(

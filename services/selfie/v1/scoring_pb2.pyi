@@ -248,6 +248,39 @@ class ResponseInput(_message.Message):
 Global___ResponseInput: _TypeAlias = ResponseInput  # noqa: Y015
 
 @_typing.final
+class WeightPair(_message.Message):
+    """Weights to score by, where the scorer is allowed to load them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    REFERENCE_DIGEST_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """URI of the policy, below a prefix that the scorer and the caller may use."""
+    reference: _builtins.str
+    """URI of the reference, likewise."""
+    policy_digest: _builtins.str
+    """Digests that they must have; unset takes any, and the answer tells which."""
+    reference_digest: _builtins.str
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        policy_digest: _builtins.str = ...,
+        reference_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "policy_digest", b"policy_digest", "reference", b"reference", "reference_digest", b"reference_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WeightPair: _TypeAlias = WeightPair  # noqa: Y015
+
+@_typing.final
 class ScoringOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -258,6 +291,7 @@ class ScoringOptions(_message.Message):
     TRUNCATION_FIELD_NUMBER: _builtins.int
     TIE_MARGIN_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
     beta: _builtins.float
     """Scale of the reward; never changes which response is preferred. 0 means 0.1."""
     normalization: Global___Normalization.ValueType
@@ -272,6 +306,10 @@ class ScoringOptions(_message.Message):
     def lambdas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Strengths of extrapolation beyond the policy to score with as well."""
 
+    @_builtins.property
+    def weights(self) -> Global___WeightPair:
+        """Unset means those that the scorer was started with."""
+
     def __init__(
         self,
         *,
@@ -282,10 +320,11 @@ class ScoringOptions(_message.Message):
         truncation: Global___Truncation.ValueType = ...,
         tie_margin: _builtins.float = ...,
         precision: Global___Precision.ValueType = ...,
+        weights: Global___WeightPair | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beta", b"beta", "lambdas", b"lambdas", "normalization", b"normalization", "per_token", b"per_token", "precision", b"precision", "tie_margin", b"tie_margin", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beta", b"beta", "lambdas", b"lambdas", "normalization", b"normalization", "per_token", b"per_token", "precision", b"precision", "tie_margin", b"tie_margin", "truncation", b"truncation", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
