@@ -93,24 +93,19 @@ def _tf32(values: Tensor) -> Tensor:
 
 def figures(products: Products, rows: Sequence[Row], found: Sums, true: Sums) -> dict[str, float]:
     """Largest errors in nats, and the largest share that one of them takes of its bound."""
-    errors = [
-        [abs(a - b) for a, b in zip(one, other, strict=True)] for one, other in zip(found, true, strict=True)
-    ]
-    bounds = [
-        [error_bound(len(row.response_ids), lam=lam, products=products) for lam in (0.0, 0.0, LAMBDA)]
-        for row in rows
-    ]
-    margins = [abs((a[0] - a[1]) - (b[0] - b[1])) for a, b in zip(found, true, strict=True)]
+    both = list(zip(found, true, strict=True))
+    errors = torch.tensor([[abs(a - b) for a, b in zip(*each, strict=True)] for each in both])
+    strengths, lengths = (0.0, 0.0, LAMBDA), [len(row.response_ids) for row in rows]
+    bounds = torch.tensor(
+        [[error_bound(tokens, lam=lam, products=products) for lam in strengths] for tokens in lengths]
+    )
+    policy, reference, extrapolated = errors.amax(0).tolist()
     return {
-        "policy": max(error[0] for error in errors),
-        "reference": max(error[1] for error in errors),
-        "extrapolated": max(error[2] for error in errors),
-        "log_ratio": max(margins),
-        "largest_share_of_bound": max(
-            error / bound
-            for row in zip(errors, bounds, strict=True)
-            for error, bound in zip(*row, strict=True)
-        ),
+        "policy": policy,
+        "reference": reference,
+        "extrapolated": extrapolated,
+        "log_ratio": max(abs((a[0] - a[1]) - (b[0] - b[1])) for a, b in both),
+        "largest_share_of_bound": float((errors / bounds).max()),
         "bound_at_200_tokens": error_bound(200, products=products),
     }
 

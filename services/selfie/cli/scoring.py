@@ -51,8 +51,7 @@ def score(  # noqa: PLR0913 - each is a flag
         }
         given = {name: value for name, value in options.items() if value is not None}
         request = request_of(chat_of(prompt, messages), response, given)
-        place = Place(address, token_file, tls_authorities, policy, reference, device)
-        answer = ranking_at(place, request)
+        answer = ranking_at(Place(address, token_file, tls_authorities, policy, reference, device), request)
         if output == "json":
             sys.stdout.write(written(answer))
         else:

@@ -41,7 +41,7 @@ from selfie.scoring.online import OnlineQueue
 from selfie.scoring.pairs import WeightPairs, nothing_to_find
 from selfie.scoring.places import Places
 from selfie.scoring.questions import Options, Response
-from selfie.scoring.rows import Row, RowScore, Wanted
+from selfie.scoring.rows import Engine, Row, RowScore, Wanted
 from selfie.scoring.worker import Worker
 from selfie.v1 import scoring_pb2, scoring_pb2_grpc
 
@@ -52,6 +52,10 @@ class MoreWeights:
 
     places: Places
     pairs: WeightPairs
+
+    def engine(self, key: str, own: Scorer) -> Engine:
+        """That of a pair by its key; of an empty key the scorer's own."""
+        return self.pairs.engine(key) if key else own.engine
 
 
 SERVICE_NAME = "selfie.v1.ScoringService"
@@ -157,8 +161,7 @@ def scoring_service(
     loading = worker.start(load)
 
     def score(rows: Sequence[Row], wanted: Wanted) -> Sequence[RowScore]:
-        engine = more.pairs.engine(wanted.weights) if wanted.weights else loading.result().engine
-        return engine.score(rows, wanted)
+        return more.engine(wanted.weights, loading.result()).score(rows, wanted)
 
     def work(context: OperationContext, request: Message) -> Manifest:
         task = task_of(cast("scoring_pb2.ScoreDatasetRequest", request))
