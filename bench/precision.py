@@ -114,7 +114,7 @@ def main() -> None:
     """Measures and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--output", type=Path, default=Path("bench/results/precision.json"))
+    parser.add_argument("--output", type=Path, default=Path("bench/precision.json"))
     options = parser.parse_args()
     directory = embedded_checkpoint("smollm2-135m-instruct", default_cache())
     reference, policy = load_policy(directory), load_policy(directory)

@@ -6,6 +6,7 @@ from selfie.models.cache import default_cache
 from selfie.models.resolve import resolve_model
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service, run
+from selfie.scoring.allocator import keep_memory
 from selfie.scoring.core import Scorer
 from selfie.scoring.loading import Weights, found_pair, load_scorer
 from selfie.scoring.pairs import FoundPair, WeightPairs
@@ -17,6 +18,7 @@ from selfie.scoring.settings import ScoringSettings
 def main() -> None:
     """Reads the settings and serves."""
     settings = CliApp.run(ScoringSettings)
+    keep_memory()
 
     def weights(field: str, uri: str, digest: str, *, verify: bool) -> Weights:
         adapters = field.endswith("policy")

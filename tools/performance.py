@@ -1,0 +1,142 @@
+"""Makes tables and plot of docs/performance.md from what was measured: ``python tools/performance.py``.
+
+`bench/scoring.py`, `bench/precision.py` and `bench/scorer_load.py` leave their figures as JSON in bench;
+nothing in the tables is written by hand.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+BENCH, PAGE = ROOT / "bench", ROOT / "docs/performance.md"
+PLOT = ROOT / "docs/images/scoring.svg"
+
+
+def speed(found: Mapping[str, Any]) -> str:
+    """A row for each peer and workload."""
+    heads = ["workload", "who", "s a pair", "pairs/s", "useful tokens/s", "share of GEMM peak"]
+    heads += ["times hf-fp32", "nats from `exact`", "rounds"]
+    rows = [_row(heads), _row(["---"] * len(heads))]
+    for name, workload in found["workloads"].items():
+        plain = workload["peers"]["hf-fp32"]["seconds_a_pair"]
+        for who, row in workload["peers"].items():
+            rows.append(
+                _row(
+                    [
+                        name,
+                        who,
+                        f"{row['seconds_a_pair']:.2f}",
+                        f"{row['pairs_per_second']:.3f}",
+                        f"{row['useful_tokens_per_second']:.0f}",
+                        f"{row['share_of_gemm_peak']:.0%}",
+                        f"{plain / row['seconds_a_pair']:.2f}",
+                        f"{row['difference_from_exact']:.1e}",
+                        str(row["rounds"]),
+                    ]
+                )
+            )
+    told = [
+        f"{name}: {workload['pairs']} pairs a round, {workload['gflop_a_pair']:.0f} GFLOP a pair at the least; "
+        f"{workload['clock']} seconds, load {workload['load']:.0f}; best float32 product "
+        f"{workload['gemm_peak_gflops']:.0f} GFLOP/s."
+        for name, workload in found["workloads"].items()
+    ]
+    absent = [f"{name}: {why}." for name, why in found["missing"].items()]
+    products = ", ".join(f"`{mode}` in {products}" for mode, products in found["products"].items())
+    return "\n".join([*rows, "", *told, f"Products here: {products}. Not measured: {' '.join(absent)}"])
+
+
+def errors(found: Mapping[str, Any]) -> str:
+    """A row for what products are rounded to."""
+    heads = ["products", "policy", "reference", "extrapolated (λ ½)", "log-ratio"]
+    heads += ["largest share of its bound", "bound at 200 tokens"]
+    rows = [_row(heads), _row(["---"] * len(heads))]
+    for products, row in found["products"].items():
+        sums = [f"{row[name]:.1e}" for name in ("policy", "reference", "extrapolated", "log_ratio")]
+        share = f"{row['largest_share_of_bound']:.0%}"
+        rows.append(_row([products, *sums, share, f"{row['bound_at_200_tokens']:.1e}"]))
+    tokens = found["tokens"]
+    told = (
+        f"{found['rows']} responses of {min(tokens)} to {max(tokens)} tokens, whose sums come to at most "
+        f"{found['largest_sum']:.0f} nats."
+    )
+    return "\n".join([*rows, "", told])
+
+
+def load(found: Mapping[str, Any]) -> str:
+    """What the load generator told."""
+    overload, alone, beside = (
+        found[name] for name in ("overload", "compare_alone_ms", "compare_beside_a_data_set_ms")
+    )
+    rows = [
+        ("Compare alone, p50 · p99", f"{alone['p50']} · {alone['p99']} ms"),
+        ("peak", f"{found['peak_per_second']} calls/s"),
+        ("offered under overload", f"{overload['offered_per_second']} calls/s"),
+        ("goodput under it, of the peak", f"{overload['goodput_share_of_peak']:.0%}"),
+        ("refused, p99 of the refusal", f"{overload['refused']}, {overload['refused_ms_p99']} ms"),
+        ("health under it, p99", f"{overload['health_ms_p99']} ms"),
+        ("ended otherwise", str(overload["ended_otherwise"])),
+        ("processors that the caller took", str(overload["processors_taken_by_the_caller"])),
+        ("Compare beside a data set, p50 · p99", f"{beside['p50']} · {beside['p99']} ms"),
+    ]
+    return "\n".join([_row(["figure", ""]), _row(["---", "---"]), *(_row(list(row)) for row in rows)])
+
+
+TABLES = {
+    "tools/performance.py speed": (speed, "scoring.json"),
+    "tools/performance.py errors": (errors, "precision.json"),
+    "tools/performance.py load": (load, "scorer_load.json"),
+}
+
+
+def written(page: str) -> str:
+    """The page with new tables in place of those that were there; what was not measured stays as it is."""
+    for name, (table, file) in TABLES.items():
+        if (BENCH / file).exists():
+            before, begin, rest = page.partition(f"<!-- table: {name} -->\n")
+            _, end, after = rest.partition("\n<!-- end of table -->")
+            page = f"{before}{begin}{table(json.loads((BENCH / file).read_text()))}{end}{after}"
+    return page
+
+
+def draw(found: Mapping[str, Any]) -> None:
+    """Pairs a second of everybody, by workload."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    workloads = found["workloads"]
+    figure, axes = plt.subplots(1, len(workloads), figsize=(4.5 * len(workloads), 3.2), squeeze=False)
+    for axis, (name, workload) in zip(axes[0], workloads.items(), strict=True):
+        peers = workload["peers"]
+        axis.barh(list(peers), [row["pairs_per_second"] for row in peers.values()])
+        axis.set_title(name)
+        axis.set_xlabel("pairs a second")
+        axis.invert_yaxis()
+    figure.tight_layout()
+    PLOT.parent.mkdir(exist_ok=True)
+    figure.savefig(PLOT, metadata={"Date": None})
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> int:
+    """Writes the page and the plot; with ``--check`` only says whether the page is up to date."""
+    page = PAGE.read_text()
+    wanted = written(page)
+    if "--check" in sys.argv:
+        return int(page != wanted)
+    PAGE.write_text(wanted)
+    if (BENCH / "scoring.json").exists():
+        draw(json.loads((BENCH / "scoring.json").read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
