@@ -8,12 +8,14 @@ UV := $(TOOL)/bin/uv
 # Compiled once here, because compiling torch anew in every process would take most of a demo's time.
 INSTALL := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-config --no-deps --compile-bytecode
 GO := .cache/go
+# Peers of the scorer, found beside what is installed and never in its place.
+BENCH := .cache/bench
 CLUSTER := PYTHONPATH=hack:services python -m cluster
 export UV_LINK_MODE ?= hardlink
 # A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test test-chart test-cluster test-faults test-engines cluster-tools check bench proto dashboards chart-readme requirements images clean
+.PHONY: help demo test kill-test test-chart test-cluster test-faults test-engines cluster-tools chart-tools check bench bench-scoring proto dashboards chart-readme requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -39,7 +41,7 @@ test-faults: cluster-tools ## Run every fault case at every point; takes hours
 	@pytest tests/cluster -m faults --timeout 0 --ignore-glob='*/test_fault_*.py' $(ARGS)
 	@python tools/reliability.py
 
-chart-tools: cluster-tools
+chart-tools: cluster-tools ## Install and build what the tests of the chart want: Prometheus, Helm 3
 	@command -v promtool > /dev/null || [ "$$(id -u)" != 0 ] || \
 	  { apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends prometheus; }
@@ -68,8 +70,14 @@ check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and gener
 	python tools/dashboards check
 	python tools/chart_readme.py check
 
-bench: $(VENV)/.dev ## Measure against peers, side by side; results as JSON in bench/results
-	python bench/scoring.py
+bench bench-scoring: $(VENV)/.dev $(BENCH)/.made ## Measure the scorer against its peers, side by side; docs/performance.md
+	PYTHONPATH=$(BENCH) MALLOC_MMAP_THRESHOLD_=17179869184 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 \
+	  python bench/scoring.py $(ARGS) && python tools/performance.py
+
+$(BENCH)/.made: requirements/bench.txt | $(UV)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-config --no-deps --require-hashes \
+	  --target $(BENCH) -r requirements/bench.txt
+	@touch $@
 
 proto: $(VENV)/.dev ## Compile proto/ into services/selfie/v1, and describe the HTTP API
 	python tools/protos.py generate
@@ -90,6 +98,8 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
 	$(UV) pip compile --quiet requirements/engines.in --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/engines.txt
+	$(UV) pip compile --quiet --no-deps requirements/bench.in --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/bench.txt
 	$(UV) pip compile --quiet requirements/transformers-4.in --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/transformers-4.txt
 	@# What images install: the versions that were tested. The operator moves no arrays; .importlinter sees to it.

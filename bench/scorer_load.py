@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--reference", default="builtin://smollm2-135m-instruct")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rows", type=int, default=2000, help="prompts of the data set")
-    parser.add_argument("--output", type=Path, default=Path("bench/results/scorer_load.json"))
+    parser.add_argument("--output", type=Path, default=Path("bench/scorer_load.json"))
     options = parser.parse_args()
     model = resolve_model(options.policy, cache_root=default_cache()).directory
     with tempfile.TemporaryDirectory() as scratch:

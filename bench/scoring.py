@@ -1,113 +1,215 @@
-"""How fast is exact preference scoring, beside the plain way with transformers?
+"""How fast is the scorer, and how exact, beside others who compute the same log-probabilities?
 
-    python bench/scoring.py [--rounds 5] [--pairs 16] [--output bench/results/scoring.json]
+    python bench/scoring.py [--workload fixed] [--rounds 5] [--pairs 8] [--clock processor]
 
-Both sides score the same pairs with the same two float32 checkpoints, threads and allocator: the
-embedded model, and a copy with 1 % of noise as the policy. The plain way runs both models on
-right-padded batches in the data's order, takes the log-softmax of all logits, and gathers. Rounds
-are interleaved; figures are medians over them, and the ratio is the median of the rounds' ratios.
+Everybody scores the same pairs by the same two checkpoints, with the same threads and allocator: the
+embedded model, and a copy with 1 % of noise as the policy. Rounds are interleaved, figures are medians over
+them. `fast` is told with what it multiplies in here. The last line printed is that of the ratios.
+
+On a machine that others use, `--clock processor` counts the seconds that processors worked for a peer, by
+thread, instead of those that passed.
 """
 
 import argparse
 import json
 import os
+import platform
+import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import scorer_peers as peers
 import torch
+from scorer_workload import Pair, workload
+from transformers import AutoTokenizer, PreTrainedModel
 
-from selfie.cli.__main__ import cache_dir
-from selfie.models.chat import ChatTokenizer
+from selfie.models.cache import default_cache
 from selfie.models.embedded import embedded_checkpoint
 from selfie.models.loading import load_policy
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
-from selfie.scoring.rows import Row, Wanted
 
-PAIRS = Path(__file__).resolve().parents[1] / "examples/quickstart/heldout.jsonl"
-BATCH = 8
-
-
-def read_rows(directory: Path, pairs: int) -> list[Row]:
-    """Two rows for each of the first ``pairs`` held-out pairs of the quickstart."""
-    chat = ChatTokenizer(directory)
-    rows = []
-    for line in PAIRS.read_text().splitlines()[:pairs]:
-        pair = json.loads(line)
-        prompt = chat.prompt_ids(pair["prompt"]).ids
-        rows += [Row(prompt, chat.response_ids(pair[side])) for side in ("chosen", "rejected")]
-    return rows
+SLOW = ("hf-bf16",)
+HIDDEN, LAYERS, VOCABULARY, BLOCKS = 576, 30, 49_152, 106_168_320
 
 
-@torch.no_grad()
-def plainly(models: list[torch.nn.Module], rows: list[Row]) -> list[list[float]]:
-    """Summed log-probabilities of each row under each model, the way that most code does it."""
-    sums: list[list[float]] = []
-    for model in models:
-        found: list[float] = []
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            ids = torch.nn.utils.rnn.pad_sequence(
-                [torch.tensor(row.prompt_ids + row.response_ids) for row in batch], batch_first=True
-            )
-            logprobs = model(input_ids=ids, use_cache=False).logits[:, :-1].log_softmax(-1)
-            picked = logprobs.gather(-1, ids[:, 1:, None])[..., 0]
-            for index, row in enumerate(batch):
-                first = len(row.prompt_ids) - 1
-                found.append(float(picked[index, first : first + len(row.response_ids)].double().sum()))
-        sums.append(found)
-    return sums
+def noisy(directory: Path) -> PreTrainedModel:
+    """A policy not far from the model in a directory."""
+    model = load_policy(directory)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 0.01 * torch.randn_like(parameter))
+    return model
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def field(batch: int) -> tuple[dict[str, peers.Peer], dict[str, str], PreferenceEngine]:
+    """Who takes part, who does not and why, and the scorer."""
+    directory = embedded_checkpoint("smollm2-135m-instruct", default_cache())
+    reference, policy = load_policy(directory), noisy(directory)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    halves = [load_policy(directory).bfloat16() for _ in range(2)]
+    halves[0].load_state_dict(policy.state_dict())
+    engine = PreferenceEngine(Checkpoint(policy, "policy"), Checkpoint(reference, "reference"))
+    own = load_policy(directory), load_policy(directory)
+    own[0].load_state_dict(policy.state_dict())
+    makers: dict[str, Callable[[], peers.Peer]] = {
+        "exact": lambda: peers.ours(engine, "exact"),
+        "fast": lambda: peers.ours(engine, "fast"),
+        "hf-fp32": lambda: peers.naive(*own, batch),
+        "hf-fp32-keep": lambda: peers.naive(*own, batch, keep=True),
+        "hf-bf16": lambda: peers.naive(halves[0], halves[1], batch),
+        "trl-1.16": lambda: peers.trl(*own, batch),
+        "lm-eval": lambda: peers.lm_eval(*own, tokenizer, batch),
+        "rewardbench": lambda: peers.rewardbench(*own, tokenizer, batch),
+    }
+    found, missing = {}, dict(peers.NOT_TO_BE_HAD)
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except ImportError as error:
+            missing[name] = str(error)
+    return found, missing, engine
+
+
+def processor_seconds() -> float:
+    """Seconds of work, by thread."""
+    return time.process_time() / torch.get_num_threads()
+
+
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": processor_seconds}
+
+
+def gemm_peak(clock: Clock) -> float:
+    """FLOP/s of the best of several float32 products, measured now."""
+    best = 0.0
+    for rows, inner, columns in ((2048, 2048, 2048), (1024, 576, 3072), (4096, 1024, 1024)):
+        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+        for _ in range(4):
+            started = clock()
+            left @ right
+            best = max(best, 2 * rows * inner * columns / max(clock() - started, 1e-9))
+    return best
+
+
+def useful_flops(pairs: Sequence[Pair]) -> float:
+    """The least that two models need: each prompt once, the head on responses alone, causal attention."""
+    total = 0.0
+    for prompt, *responses in pairs:
+        own = [len(response) for response in responses]
+        tokens = len(prompt) + sum(own)
+        seen = len(prompt) ** 2 / 2 + sum(count * (len(prompt) + count / 2) for count in own)
+        total += 2 * (2 * BLOCKS * tokens + 4 * LAYERS * HIDDEN * seen + 2 * HIDDEN * VOCABULARY * sum(own))
+    return total
+
+
+def measured(
+    name: str, pairs: list[Pair], options: argparse.Namespace, field_: dict[str, peers.Peer]
+) -> dict[str, Any]:
+    """Seconds a pair of everybody on a workload, errors against the reference sums, and the peak."""
+    clock = CLOCKS[options.clock]
+    seconds: dict[str, list[float]] = {who: [] for who in field_}
+    sums: dict[str, list[float]] = {}
+    peaks = []
+    for number in range(options.rounds):
+        peaks.append(gemm_peak(clock))
+        for who, score in field_.items():
+            some = pairs[: options.slow_pairs] if who in SLOW else pairs
+            if who in SLOW and number >= options.slow_rounds:
+                continue
+            started = clock()
+            sums[who] = score(some)
+            seconds[who].append((clock() - started) / len(some))
+            told = f"{seconds[who][-1]:.3f} s a pair, load {os.getloadavg()[0]:.1f}"
+            sys.stderr.write(f"{name} round {number} {who}: {told}\n")
+    peak, work = statistics.median(peaks), useful_flops(pairs) / len(pairs)
+    tokens = sum(len(part) for pair in pairs for part in pair) / len(pairs)
+    exact = sums["exact"]
+    rows = {}
+    for who, values in seconds.items():
+        typical = statistics.median(values)
+        rows[who] = {
+            "seconds_a_pair": typical,
+            "pairs_per_second": 1 / typical,
+            "useful_tokens_per_second": 2 * tokens / typical,
+            "share_of_gemm_peak": work / typical / peak,
+            "difference_from_exact": max(abs(a - b) for a, b in zip(sums[who], exact, strict=False)),
+            "rounds": len(values),
+        }
+    how = {"pairs": len(pairs), "clock": options.clock, "load": os.getloadavg()[0]}
+    return how | {"gemm_peak_gflops": peak / 1e9, "gflop_a_pair": work / 1e9, "peers": rows}
+
+
+def latency(score: peers.Peer, pair: Pair, calls: int, clock: Clock) -> dict[str, float]:
+    """Of a single pair, in seconds."""
+    taken = []
+    for _ in range(calls):
+        started = clock()
+        score([pair])
+        taken.append(clock() - started)
+    return {"p50": statistics.median(taken), "p99": float(np.percentile(taken, 99)), "calls": calls}
+
+
+def ratios(found: dict[str, Any]) -> str:
+    """The line that says how it went."""
+
+    def times(workload_: str, one: str, other: str) -> str:
+        rows = found["workloads"].get(workload_, {}).get("peers", {})
+        if one not in rows or other not in rows:
+            return "-"
+        return f"{rows[other]['seconds_a_pair'] / rows[one]['seconds_a_pair']:.2f}"
+
+    return (
+        f"RATIOS fast/hf-bf16 fixed={times('fixed', 'fast', 'hf-bf16')} "
+        f"lognormal={times('lognormal', 'fast', 'hf-bf16')} "
+        f"exact/hf-fp32 fixed={times('fixed', 'exact', 'hf-fp32')}"
+    )
 
 
 def main() -> None:
-    """Measures and writes the figures."""
+    """Measures and writes the figures; workloads that are not measured now keep those of before."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workload", action="append", choices=["fixed", "lognormal"])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pairs", type=int, default=16)
-    parser.add_argument("--output", type=Path, default=Path("bench/results/scoring.json"))
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8, help="pairs at once for those who take batches")
+    parser.add_argument("--slow-pairs", type=int, default=8, help="pairs for those who are slow here")
+    parser.add_argument("--slow-rounds", type=int, default=5)
+    parser.add_argument("--latency-calls", type=int, default=20, help="calls of one pair, one by one")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
+    parser.add_argument("--output", type=Path, default=Path("bench/scoring.json"))
     options = parser.parse_args()
-
-    directory = embedded_checkpoint("smollm2-135m-instruct", cache_dir())
-    reference, policy = load_policy(directory), load_policy(directory)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in policy.parameters():
-            parameter.mul_(1 + 0.01 * torch.randn_like(parameter))
-    rows = read_rows(directory, options.pairs)
-    engine = PreferenceEngine(Checkpoint(policy, "policy"), Checkpoint(reference, "reference"))
-
-    ours, theirs = engine.score(rows, Wanted()), plainly([policy, reference], rows)
-    error = max(abs(score.policy_logprob - plain) for score, plain in zip(ours, theirs[0], strict=True))
-    timed = []
-    for _ in range(options.rounds):
-        ours_s = seconds(lambda: engine.score(rows, Wanted()))
-        with_lambda_s = seconds(lambda: engine.score(rows, Wanted(lambdas=(0.5,), divergence=True)))
-        timed.append((ours_s, with_lambda_s, seconds(lambda: plainly([policy, reference], rows))))
-    columns = list(zip(*timed, strict=True))
-    figures = {
-        "pairs": options.pairs,
-        "rounds": options.rounds,
+    names = options.workload or ["fixed", "lognormal"]
+    directory = embedded_checkpoint("smollm2-135m-instruct", default_cache())
+    loads = {name: workload(name, options.pairs, directory) for name in names}
+    clock = CLOCKS[options.clock]
+    field_, missing, engine = field(options.batch)
+    before = json.loads(options.output.read_text()) if options.output.exists() else {}
+    for score in field_.values():
+        score([Pair((1, 2, 3), (4, 5), (6,))])
+    found: dict[str, Any] = {
+        "machine": {"processor": platform.processor() or platform.machine(), "processors": os.cpu_count()},
         "threads": torch.get_num_threads(),
-        "processors": os.cpu_count(),
         "torch": torch.__version__,
-        "pairs_per_second": options.pairs / statistics.median(columns[0]),
-        "pairs_per_second_with_lambda_and_divergence": options.pairs / statistics.median(columns[1]),
-        "pairs_per_second_plain": options.pairs / statistics.median(columns[2]),
-        "times_as_fast_as_plain": statistics.median(plain / mine for mine, _, plain in timed),
-        "largest_difference_of_sums_nats": error,
+        "products": {mode: engine.arithmetic(mode).products for mode in ("exact", "balanced", "fast")},
+        "missing": missing,
+        "workloads": before.get("workloads", {}),
     }
+    for name in names:
+        found["workloads"][name] = measured(name, loads[name], options, field_)
+    found["latency"] = before.get("latency", {})
+    if "fixed" in loads and options.latency_calls:
+        pair, calls = loads["fixed"][0], options.latency_calls
+        found["latency"] = {who: latency(field_[who], pair, calls, clock) for who in ("exact", "hf-fp32")}
+    found["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(figures, indent=2) + "\n")
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    options.output.write_text(json.dumps(found, indent=2) + "\n")
+    sys.stdout.write(json.dumps(found, indent=2) + "\n" + ratios(found) + "\n")
 
 
 if __name__ == "__main__":

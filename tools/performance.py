@@ -1,160 +1,140 @@
-"""Makes the table of docs/performance.md from bench/results/operator_scale.json.
+"""Makes tables and plot of docs/performance.md from what was measured: ``python tools/performance.py``.
 
-Nothing in the table is written by hand; ``--check`` only says whether it is up to date.
+`bench/scoring.py`, `bench/precision.py` and `bench/scorer_load.py` leave their figures as JSON in bench;
+nothing in the tables is written by hand.
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "bench/results/operator_scale.json"
-PAGE = ROOT / "docs/performance.md"
-BEGIN, END = "<!-- table: tools/performance.py -->", "<!-- end of table -->"
-
-Entry = Mapping[str, Any]
-Figure = Callable[[Entry], Any]
+BENCH, PAGE = ROOT / "bench", ROOT / "docs/performance.md"
+PLOT = ROOT / "docs/images/scoring.svg"
 
 
-def _at(*path: str) -> Figure:
-    def find(entry: Entry) -> Any:
-        found: Any = entry
-        for name in path:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found
+def speed(found: Mapping[str, Any]) -> str:
+    """A row for each peer and workload."""
+    heads = ["workload", "who", "s a pair", "pairs/s", "useful tokens/s", "share of GEMM peak"]
+    heads += ["times hf-fp32", "nats from `exact`", "rounds"]
+    rows = [_row(heads), _row(["---"] * len(heads))]
+    for name, workload in found["workloads"].items():
+        plain = workload["peers"]["hf-fp32"]["seconds_a_pair"]
+        for who, row in workload["peers"].items():
+            rows.append(
+                _row(
+                    [
+                        name,
+                        who,
+                        f"{row['seconds_a_pair']:.2f}",
+                        f"{row['pairs_per_second']:.3f}",
+                        f"{row['useful_tokens_per_second']:.0f}",
+                        f"{row['share_of_gemm_peak']:.0%}",
+                        f"{plain / row['seconds_a_pair']:.2f}",
+                        f"{row['difference_from_exact']:.1e}",
+                        str(row["rounds"]),
+                    ]
+                )
+            )
+    told = [
+        f"{name}: {workload['pairs']} pairs a round, {workload['gflop_a_pair']:.0f} GFLOP a pair at the least; "
+        f"{workload['clock']} seconds, load {workload['load']:.0f}; best float32 product "
+        f"{workload['gemm_peak_gflops']:.0f} GFLOP/s."
+        for name, workload in found["workloads"].items()
+    ]
+    absent = [f"{name}: {why}." for name, why in found["missing"].items()]
+    products = ", ".join(f"`{mode}` in {products}" for mode, products in found["products"].items())
+    return "\n".join([*rows, "", *told, f"Products here: {products}. Not measured: {' '.join(absent)}"])
 
-    return find
 
-
-def _quantiles(entry: Entry) -> str:
-    found = entry["starts"]["create_to_job_s"]
-    return f"{found.get('p50', '–')} · {found.get('p99', '–')} · {found['most']}"
-
-
-def _most_memory(entry: Entry) -> int:
-    phases = ("starts", "rest", "rounds", "end")
-    return max(int(entry[name]["rss_mib_most"]["operator"]) for name in phases if name in entry)
-
-
-def _writes(entry: Entry) -> int:
-    asked = entry["rest"]["operator_requests"]
-    writes = (
-        count for name, count in asked.items() if name.split()[0] in {"create", "update", "patch", "delete"}
+def errors(found: Mapping[str, Any]) -> str:
+    """A row for what products are rounded to."""
+    heads = ["products", "policy", "reference", "extrapolated (λ ½)", "log-ratio"]
+    heads += ["largest share of its bound", "bound at 200 tokens"]
+    rows = [_row(heads), _row(["---"] * len(heads))]
+    for products, row in found["products"].items():
+        sums = [f"{row[name]:.1e}" for name in ("policy", "reference", "extrapolated", "log_ratio")]
+        share = f"{row['largest_share_of_bound']:.0%}"
+        rows.append(_row([products, *sums, share, f"{row['bound_at_200_tokens']:.1e}"]))
+    tokens = found["tokens"]
+    told = (
+        f"{found['rows']} responses of {min(tokens)} to {max(tokens)} tokens, whose sums come to at most "
+        f"{found['largest_sum']:.0f} nats."
     )
-    return int(sum(writes)) - int(asked.get("update leases", 0))
+    return "\n".join([*rows, "", told])
 
 
-def _requests(entry: Entry) -> float:
-    """Of the operator, without the renewals of its Lease, which do not depend on runs."""
-    rest = entry["rest"]
-    return round(
-        rest["operator_requests_a_second"]
-        - rest["operator_requests"].get("update leases", 0) / rest["seconds"],
-        2,
+def load(found: Mapping[str, Any]) -> str:
+    """What the load generator told."""
+    overload, alone, beside = (
+        found[name] for name in ("overload", "compare_alone_ms", "compare_beside_a_data_set_ms")
     )
+    rows = [
+        ("Compare alone, p50 · p99", f"{alone['p50']} · {alone['p99']} ms"),
+        ("peak", f"{found['peak_per_second']} calls/s"),
+        ("offered under overload", f"{overload['offered_per_second']} calls/s"),
+        ("goodput under it, of the peak", f"{overload['goodput_share_of_peak']:.0%}"),
+        ("refused, p99 of the refusal", f"{overload['refused']}, {overload['refused_ms_p99']} ms"),
+        ("health under it, p99", f"{overload['health_ms_p99']} ms"),
+        ("ended otherwise", str(overload["ended_otherwise"])),
+        ("processors that the caller took", str(overload["processors_taken_by_the_caller"])),
+        ("Compare beside a data set, p50 · p99", f"{beside['p50']} · {beside['p99']} ms"),
+    ]
+    return "\n".join([_row(["figure", ""]), _row(["---", "---"]), *(_row(list(row)) for row in rows)])
 
 
-def _ended(entry: Entry) -> str:
-    rounds = entry["rounds"]
-    ended = rounds["complete"] + rounds["failed"]
-    if rounds["all_ended_s"] is not None:
-        return str(rounds["all_ended_s"])
-    return f"{ended} of {entry['settings']['runs']} within {rounds['seconds']:.0f}"
+TABLES = {
+    "tools/performance.py speed": (speed, "scoring.json"),
+    "tools/performance.py errors": (errors, "precision.json"),
+    "tools/performance.py load": (load, "scorer_load.json"),
+}
 
 
-def _cores(phase: str) -> Figure:
-    def told(entry: Entry) -> str:
-        cores = entry[phase]["cores"]
-        names = {
-            "operator": "operator",
-            "training": "training",
-            "kube-apiserver": "API server",
-            "etcd": "etcd",
-            "kube-controller-manager": "controllers",
-            "bench": "fake node",
-        }
-        parts = [f"{label} {cores.get(name, 0):.2f}" for name, label in names.items()]
-        return ", ".join([*parts, f"all else {entry[phase]['cores_of_others']:.2f}"])
-
-    return told
+def written(page: str) -> str:
+    """The page with new tables in place of those that were there; what was not measured stays as it is."""
+    for name, (table, file) in TABLES.items():
+        if (BENCH / file).exists():
+            before, begin, rest = page.partition(f"<!-- table: {name} -->\n")
+            _, end, after = rest.partition("\n<!-- end of table -->")
+            page = f"{before}{begin}{table(json.loads((BENCH / file).read_text()))}{end}{after}"
+    return page
 
 
-ROWS: tuple[tuple[str, str, Figure], ...] = (
-    (
-        "runs, beside so many that have ended",
-        "1,000 · 5,000",
-        lambda e: f"{e['settings']['runs']:,} · {e['settings']['finished']:,}",
-    ),
-    ("runs created a second", "5", _at("starts", "created_a_second")),
-    ("runs started a second", "≥ 5", _at("starts", "started_a_second")),
-    ("from a run's creation to its first Job, s: p50 · p99 · most", "≤ 1 · ≤ 5 · –", _quantiles),
-    ("cores while they start", "operator ≤ 1", _cores("starts")),
-    ("at rest: requests a second of the operator, Lease apart", "≤ 1", _requests),
-    ("at rest: requests a second of the training controller", "–", _at("rest", "training_requests_a_second")),
-    ("at rest: writes", "0", _writes),
-    ("at rest: cores of the operator", "≤ 0.05", _at("rest", "cores", "operator")),
-    (
-        "cold start beside those that have ended: all listed · looked at, s",
-        "≤ 15 · –",
-        lambda e: f"{e['cold_start']['synced_s']} · {e['cold_start']['all_looked_at_s']}",
-    ),
-    ("cold start: writes", "0", _at("cold_start", "writes")),
-    (
-        "kill -9 at rest, until it acts again · has looked at all, s",
-        "≤ 30 · –",
-        lambda e: f"{e['restart']['synced_s']} · {e['restart']['all_looked_at_s']}",
-    ),
-    ("kill -9 at rest: writes", "0", _at("restart", "writes")),
-    ("three rounds: until all have ended, s", "–", _ended),
-    (
-        "three rounds: Complete · Failed · steps done twice",
-        "all · 0 · 0",
-        lambda e: f"{e['rounds']['complete']} · {e['rounds']['failed']} · {e['rounds']['steps_done_twice']}",
-    ),
-    ("three rounds: steps a second", "–", _at("rounds", "steps_a_second")),
-    (
-        "three rounds: requests a second of operator · training",
-        "–",
-        lambda e: (
-            f"{e['rounds']['operator_requests_a_second']} · {e['rounds']['training_requests_a_second']}"
-        ),
-    ),
-    ("three rounds: cores", "operator ≤ 1", _cores("rounds")),
-    ("most memory of the operator, MiB", "≤ 512, aim 300", _most_memory),
-    ("measured", "", _at("measured")),
-)
+def draw(found: Mapping[str, Any]) -> None:
+    """Pairs a second of everybody, by workload."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    workloads = found["workloads"]
+    figure, axes = plt.subplots(1, len(workloads), figsize=(4.5 * len(workloads), 3.2), squeeze=False)
+    for axis, (name, workload) in zip(axes[0], workloads.items(), strict=True):
+        peers = workload["peers"]
+        axis.barh(list(peers), [row["pairs_per_second"] for row in peers.values()])
+        axis.set_title(name)
+        axis.set_xlabel("pairs a second")
+        axis.invert_yaxis()
+    figure.tight_layout()
+    PLOT.parent.mkdir(exist_ok=True)
+    figure.savefig(PLOT, metadata={"Date": None})
 
 
-def table(results: Mapping[str, Entry]) -> str:
-    """A column for each number of runs, the smallest first."""
-    names = sorted(results, key=lambda name: (results[name]["settings"]["runs"], name))
-    lines = [f"| figure | target | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
-    for label, target, figure in ROWS:
-        cells = [_told(figure(results[name])) for name in names]
-        lines.append(f"| {label} | {target} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def written(page: str, rows: str) -> str:
-    """The page with these rows in place of those that were there."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{rows}\n{END}{after}"
-
-
-def _told(value: Any) -> str:
-    return "–" if value is None else str(value)
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> int:
-    """Writes the page, or checks it."""
+    """Writes the page and the plot; with ``--check`` only says whether the page is up to date."""
     page = PAGE.read_text()
-    wanted = written(page, table(json.loads(RESULTS.read_text())))
+    wanted = written(page)
     if "--check" in sys.argv:
         return int(page != wanted)
     PAGE.write_text(wanted)
+    if (BENCH / "scoring.json").exists():
+        draw(json.loads((BENCH / "scoring.json").read_text()))
     return 0
 
 

@@ -89,14 +89,12 @@ def _memory_group(pid: int) -> Path:
         _, controllers, path = line.split(":", 2)
         for place in everywhere():
             group = place / path.lstrip("/")
-            has_memory = "memory" in controllers.split(",") and place.name == "memory"
-            if (has_memory or not controllers) and _limits_memory(group):
+            if "memory" in controllers.split(",") and (group / "memory.limit_in_bytes").exists():
+                return group
+            # Version 2 names no controllers; its top has no limit.
+            if not controllers and (group / "memory.max").exists():
                 return group
     raise NotFound(f"the process {pid} is in no cgroup that limits its memory")
-
-
-def _limits_memory(group: Path) -> bool:
-    return any((group / name).exists() for name in ("memory.limit_in_bytes", "memory.max"))
 
 
 def _is_there(pid: int) -> bool:

@@ -34,7 +34,9 @@ RUN_SECONDS = 900
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(CHART.glob("dashboards/*.json"))}
 
 # What this machine cannot have: an API server that an operator asks, and servers on accelerators.
-STAND_IN_PANELS = re.compile(r"selfie_operator_|selfie_training_api_|component=\"operator\"|tgi_|vllm:")
+STAND_IN_PANELS = re.compile(
+    r"selfie_operator_|selfie_training_(api|jobs)_|selfie_runs|selfie_round_stage_|component=\"operator\"|tgi_|vllm:"
+)
 STAND_IN_ALERTS = {
     "SelfieOperatorNoLeader",
     "SelfieOperatorTwoLeaders",
@@ -139,6 +141,7 @@ def seen(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory, tiny_chec
         assert run.returncode == 0, (folder / "run.log").read_text()[-2000:]
         time.sleep(3)
         _look(prometheus, rendered, found.real_panels, found.real_alerts, found)
+        print("without stand-ins:", sorted(found.queries_without_data), sorted(found.real_alerts))
         stand_ins.show()
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -175,6 +178,7 @@ class Scorer:
         self._files = Files(folder)
         self._files.write(self._authority.signed("scorer"))
         self._ports = folder / "ports.json"
+        self._asked = 0
         self._place = (folder / "elsewhere").as_uri()
 
     @contextmanager
@@ -201,24 +205,27 @@ class Scorer:
         target = f"127.0.0.1:{json.loads(self._ports.read_text())['port']}"
         async with grpc.aio.secure_channel(target, credentials) as channel:
             stub = scoring_pb2_grpc.ScoringServiceStub(channel)
-            answer = await stub.Score(_question(), timeout=60)
+            # A response that was asked about before is remembered, so each time there is a new one.
+            self._asked += 1
+            question = _question(self._asked)
+            answer = await stub.Score(question, timeout=60)
             assert len(answer.responses) == 2
             for place in ("file:///dev/null/run", f"{self._place}/run"):
                 with suppress(grpc.aio.AioRpcError):
                     await stub.ScoreDataset(_for_other_weights(place), timeout=60)
-            together = (stub.Score(_question(), timeout=60) for _ in range(6))
+            together = (stub.Score(question, timeout=60) for _ in range(6))
             await asyncio.gather(*together, return_exceptions=True)
 
 
-def _question() -> scoring_pb2.ScoreRequest:
+def _question(number: int) -> scoring_pb2.ScoreRequest:
     return scoring_pb2.ScoreRequest(
-        prompt=scoring_pb2.PromptInput(text="tell me of the sea"),
+        prompt=scoring_pb2.PromptInput(text=f"tell me {number} things of the sea"),
         responses=[scoring_pb2.ResponseInput(text=text) for text in ("the cat sat on the mat", "we had tea")],
     )
 
 
 def _for_other_weights(run_uri: str) -> scoring_pb2.ScoreDatasetRequest:
-    weights = artifacts_pb2.Weights(digest="sha256:" + "0" * 64)
+    weights = artifacts_pb2.Weights(step="prepare", group="model", digest="0" * 64)
     ref = artifacts_pb2.ManifestRef(path="prepare/manifest.json", sha256="0" * 64)
     return scoring_pb2.ScoreDatasetRequest(
         request_id=str(uuid.uuid4()),

@@ -14,7 +14,7 @@ from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
 from fault_bench import Bench, opened
 from installations import Installation, restricted, thin_values
-from keeping import Place, in_objects, on_volume
+from keeping import Place, in_objects, on_volume, sources_volume
 from killing import MODEL, SPEC, TinyRun, made_by, write_sources
 from selfie.artifacts.store import Store
 from selfie.local.nurseries import own_nursery
@@ -88,13 +88,12 @@ def release_on_objects(
 def _installed(
     cluster: Cluster, namespace: str, place: Place, model: Path, folders: pytest.TempPathFactory
 ) -> Installation:
-    sources, folder = folders.mktemp("sources"), folders.mktemp("release")
-    write_sources(sources, model)
-    place.put_sources(sources)
+    write_sources(sources_volume(cluster, namespace), model)
     # The kind belongs to the cluster, and the first release brings it.
     is_first = "selfieruns" not in cluster.kubectl("get", "crd", "--output=name")
     values = thin_values(place, crds={"enabled": is_first})
-    found = Installation(cluster, found_helm(cluster.kubeconfig), namespace, place, folder, values)
+    helm, folder = found_helm(cluster.kubeconfig), folders.mktemp("release")
+    found = Installation(cluster, helm, namespace, place, folder, values)
     found.install()
     return found
 

@@ -361,8 +361,8 @@ async def test_a_queue_admits_evicts_and_admits_again_and_it_stays_the_same_job(
         await eventually(no_pod)
         assert (await world.create()).reason == "Queued"
         await queue.admit()
-    world.node.run = world.publishes
     pod = await world.one_pod()
+    world.node.run = world.publishes
     world.cluster.kubectl("delete", "pod", pod, f"-n={world.namespace}", "--wait=false")
     job = await world.until(lambda job: job.ended)
     found = await world.only_job()

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from cluster import pod_processes
 from installations import RELEASE, Installation, RunOnCluster
@@ -63,11 +64,18 @@ class Disturber:
 
         Gives the name of its pod.
         """
-        until(lambda: read_record(self.store, step, 1), seconds=STAGE_S)
-        [pod] = [entry for entry in self.run.pods(component) if entry["status"]["phase"] == "Running"]
-        with pod_processes.time_stopped(pod["metadata"]["uid"]):
+        found: list[Mapping[str, Any]] = []
+
+        def at_work() -> bool:
+            # Looked for before the work begins, which may be over sooner than an answer of the API.
+            if not found or not pod_processes.processes_of(found[0]["uid"]):
+                found[:] = self._running(component)
+            return bool(found) and read_record(self.store, step, 1) is not None
+
+        until(at_work, seconds=STAGE_S)
+        with pod_processes.time_stopped(found[0]["uid"]):
             assert read_manifest(self.store, step) is None, f"{step} was over too soon"
-            yield pod["metadata"]["name"]
+            yield str(found[0]["name"])
 
     # Misfortunes.
 
@@ -87,9 +95,10 @@ class Disturber:
         until(lambda: self._running(component), seconds=STAGE_S)
         self.delete(component)
 
-    def _running(self, component: str) -> list[str]:
+    def _running(self, component: str) -> list[Mapping[str, Any]]:
+        """Metadata of those that run, and are not on their way out."""
         pods = [pod for pod in self.run.pods(component) if pod["status"]["phase"] == "Running"]
-        return [pod["metadata"]["name"] for pod in pods]
+        return [pod["metadata"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def delete_pod(self, name: str) -> None:
         """Deletes one pod, with its grace."""

@@ -15,7 +15,7 @@ from charts import CHART, Helm
 from cluster import nodes, thin, volumes
 from cluster.running import Cluster
 from clusters import apply, forwarded, found
-from keeping import SOURCES, Place
+from keeping import SOURCES_AT, Place, sources_mount
 from selfie.artifacts.store import Store
 from selfie.errors import Unavailable
 from selfie.runs.names import run_path
@@ -29,7 +29,7 @@ OF_RUNS = "-l=selfie.dev/run-uid"
 def thin_values(place: Place, **changes: Any) -> dict[str, Any]:
     """Values for the thin image: this machine's Python is read-only in every pod."""
     repository, _, tag = thin.IMAGE.removeprefix("localhost/").partition(":")
-    volume, mount = volumes.environment_mount()
+    entries = (volumes.environment_mount(), sources_mount())
     return {
         "images": {
             "registry": "localhost",
@@ -38,11 +38,11 @@ def thin_values(place: Place, **changes: Any) -> dict[str, Any]:
             **{name: {"repository": repository} for name in ("operator", "service", "gpu")},
         },
         "artifacts": dict(place.values),
-        "operator": {"sourcesRoot": f"{place.uri}/{SOURCES}"},
+        "operator": {"sourcesRoot": f"file://{SOURCES_AT}"},
         "allPods": {
             "extraEnv": [{"name": name, "value": value} for name, value in THREADS.items()],
-            "extraVolumes": [volume],
-            "extraVolumeMounts": [mount],
+            "extraVolumes": [volume for volume, _ in entries],
+            "extraVolumeMounts": [mount for _, mount in entries],
         },
         **changes,
     }

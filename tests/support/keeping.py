@@ -19,7 +19,9 @@ SERVER, PORT, BUCKET = "objects", 9000, "selfie"
 REGION = "eu-central-1"
 KEY, SECRET = "key-of-tests", "secret-of-tests"
 SOURCES = "sources"
-"""Folder in which the data sets and models of runs lie."""
+"""Volume with the data sets and models of runs: a model in a bucket is called by its URI in the cards of
+checkpoints, and one in a folder by the folder's name, as in a run without a cluster."""
+SOURCES_AT = "/var/lib/selfie/sources"
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,19 @@ class Place:
         """The URI in pods of a store below this one."""
         return self.uri + store.uri.removeprefix(self.store.uri)
 
-    def put_sources(self, directory: Path) -> None:
-        """Puts the files of a directory where runs find their sources."""
-        for file in sorted(directory.rglob("*")):
-            if file.is_file():
-                self.store.write(f"{SOURCES}/{file.relative_to(directory)}", file.read_bytes())
+
+def sources_volume(cluster: Cluster, namespace: str) -> Path:
+    """Makes the volume that `sources_mount` mounts; returns its directory."""
+    return nodes.make_volume(cluster, SOURCES, namespace)
+
+
+def sources_mount() -> tuple[dict[str, Any], dict[str, Any]]:
+    """``volumes`` and ``volumeMounts`` entries of pods that read sources."""
+    return (
+        # Not mounted read-only as a whole: then nobody would hand it over to the pods' group.
+        {"name": SOURCES, "persistentVolumeClaim": {"claimName": SOURCES}},
+        {"name": SOURCES, "mountPath": SOURCES_AT, "readOnly": True},
+    )
 
 
 def on_volume(cluster: Cluster, namespace: str) -> Place:

@@ -40,15 +40,24 @@ def configuration(rendered: Rendered, discovery: Sequence[str]) -> Object:
         component = entry["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
         # Here a run's own process stands where the operator does on a cluster, and tells the same of it.
         components = "operator|run" if component == "operator" else component
-        jobs += [_job(name, components, end, discovery) for end in entry["spec"]["endpoints"]]
+        jobs += _jobs(name, components, entry["spec"]["endpoints"], discovery)
     for entry in rendered.of("PodMonitor").values():
         name = entry["metadata"]["name"]
-        jobs += [_job(name, "engine|scoring", end, discovery) for end in entry["spec"]["podMetricsEndpoints"]]
+        jobs += _jobs(name, "engine|scoring", entry["spec"]["podMetricsEndpoints"], discovery)
     return {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
         "scrape_configs": jobs,
     }
+
+
+def _jobs(
+    name: str, components: str, endpoints: Sequence[Object], discovery: Sequence[str]
+) -> Iterator[Object]:
+    """One for each distinct way of scraping: on this machine a process has one port for its metrics."""
+    distinct = {json.dumps({**endpoint, "port": ""}, sort_keys=True): endpoint for endpoint in endpoints}
+    for number, endpoint in enumerate(distinct.values()):
+        yield {**_job(name, components, endpoint, discovery), "job_name": f"{name}/{number}"}
 
 
 def _job(name: str, components: str, endpoint: Object, discovery: Sequence[str]) -> Object:
@@ -59,7 +68,6 @@ def _job(name: str, components: str, endpoint: Object, discovery: Sequence[str])
         {"target_label": "job", "replacement": name},
     ]
     return {
-        "job_name": name,
         "metrics_path": endpoint["path"],
         "honor_labels": endpoint["honorLabels"],
         "http_sd_configs": [{"url": url, "refresh_interval": "1s"} for url in discovery],

@@ -26,10 +26,11 @@ from selfie.kube.objects import (
 from selfie.kube.transport import Access
 from selfie.runs.status import RunStatus
 from selfie_operator.caches import Caches
-from selfie_operator.keys import Reconcile
+from selfie_operator.keys import Check, Reconcile
 from selfie_operator.process import operate
 from selfie_operator.reconciling.building import assemble, now
 from selfie_operator.reconciling.children import child_name
+from selfie_operator.reconciling.fencing import FencedServices, fenced
 from selfie_operator.reconciling.subject import status_of
 from selfie_operator.recorders import Recorder
 from selfie_operator.settings import OperatorSettings
@@ -160,14 +161,16 @@ class WorkingOperator:
             except* Killed:
                 pass
 
-    def _build(self, settings: OperatorSettings, api: Api, caches: Caches, recorder: Recorder) -> Reconcile:
+    def _build(
+        self, settings: OperatorSettings, api: Api, caches: Caches, recorder: Recorder, check: Check
+    ) -> Reconcile:
         found = self._surroundings
         return assemble(
             settings,
             PODS,
             (HookedApi(api, found.hooks), caches, recorder),
-            services=found.services,
-            open_store=found.store,
+            services=FencedServices(found.services, check),
+            open_store=fenced(found.store, check),
             now=now,
         )
 

@@ -24,8 +24,10 @@ from selfie.runs.load import parse_run
 from selfie.runs.observed import ManifestSummary, Observed
 from selfie.runs.operation_fields import Deadlines
 from selfie.runs.status import RoundStatus, RunStatus
-from selfie.training.cluster.service import REQUESTS
+from selfie.training.cluster.metrics import ADOPTED, CREATED, REQUESTS
 from selfie_operator import metrics as operator
+from selfie_operator.phase_metrics import PhasesCollector
+from selfie_operator.reconciling.measures import STAGE_SECONDS
 
 SCORE = "selfie.v1.ScoringService/Score"
 RUN = """
@@ -34,7 +36,7 @@ kind: SelfieRun
 metadata: {name: toy}
 spec:
   model: {uri: hf://toy/model}
-  referenceModel: {uri: hf://toy/model}
+  referenceModel: {uri: hf://toy/base}
   rounds: [{prompts: {dataset: prompts.jsonl}}]
 """
 
@@ -109,7 +111,8 @@ class StandIns:
         ours = (operator.LEADER, operator.QUEUE_DEPTH, operator.QUEUE_OLDEST, operator.LOOP_LAG)
         counted = (operator.RECONCILES, operator.RECONCILE_SECONDS, operator.RETRIES, operator.API_REQUESTS)
         others = (operator.WATCH_LAST_EVENT, operator.WATCH_RESTARTS, operator.EVENTS, REQUESTS)
-        for metric in (*ours, *counted, *others, guards.HANDLED, guards.SECONDS):
+        jobs = (CREATED, ADOPTED, STAGE_SECONDS, PhasesCollector([{}]))
+        for metric in (*ours, *counted, *others, *jobs, guards.HANDLED, guards.SECONDS):
             own.register(metric)
         process = "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes 1e8\n"
         process += (
@@ -133,8 +136,10 @@ def _troubled_operator() -> None:
     operator.API_REQUESTS.labels("GET", "selfieruns", "200").inc()
     operator.EVENTS.labels("sent").inc()
     REQUESTS.labels("GET", "jobs", "200").inc()
-    for code in ("OK", "INTERNAL"):
-        guards.HANDLED.labels(SCORE, code).inc()
+    CREATED.labels("train").inc()
+    ADOPTED.labels("train").inc()
+    STAGE_SECONDS.labels("train").observe(60)
+    guards.HANDLED.labels(SCORE, "INTERNAL").inc(20)
     guards.SECONDS.labels(SCORE).observe(9)
 
 

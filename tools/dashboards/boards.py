@@ -28,7 +28,10 @@ Kind = Literal["graph", "number", "bars", "table"]
 
 @dataclass(frozen=True)
 class Panel:
-    """``queries`` are pairs of an expression and what its series are called; ``unit`` is Grafana's word."""
+    """``queries`` are pairs of an expression and what its series, or the column of a table, are called.
+
+    ``unit`` is Grafana's word. A column without a name is not shown.
+    """
 
     title: str
     explanation: str
@@ -117,7 +120,7 @@ def _variable(variable: Variable) -> dashboards.QueryVariable:
 
 
 def _panel(panel: Panel) -> "timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel":
-    made = {"graph": _graph, "number": _number, "bars": _bars, "table": _table}[panel.kind]()
+    made = _table(panel) if panel.kind == "table" else _KINDS[panel.kind]()
     made = (
         made.title(panel.title)
         .description(panel.explanation)
@@ -151,11 +154,20 @@ def _last() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"])
 
 
-def _table() -> table.Panel:
+_KINDS = {"graph": _graph, "number": _number, "bars": _bars}
+
+
+def _table(panel: Panel) -> table.Panel:
     # Each query is a table of its own; rows with the same labels belong together.
-    hidden = dict.fromkeys(("Time", "__name__", "endpoint", "instance", "job", "container", "service"), True)
+    columns = {f"Value #{chr(ord('A') + index)}": name for index, (_, name) in enumerate(panel.queries)}
+    if len(columns) == 1:
+        columns = {"Value": panel.queries[0][1]}
+    options = {
+        "excludeByName": {"Time": True, **{column: True for column, name in columns.items() if not name}},
+        "renameByName": {column: name for column, name in columns.items() if name},
+    }
     return (
         table.Panel()
         .with_transformation(DataTransformerConfig(id_val="merge", options={}))
-        .with_transformation(DataTransformerConfig(id_val="organize", options={"excludeByName": hidden}))
+        .with_transformation(DataTransformerConfig(id_val="organize", options=options))
     )

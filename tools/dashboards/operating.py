@@ -5,6 +5,7 @@ from expressions import per_second, quantile
 
 _OF = '{namespace=~"$namespace"}'
 _RESTARTS = "selfie_operator_watch_restarts_total"
+_STAGES = "selfie_round_stage_duration_seconds_bucket"
 _PROCESS = '{namespace=~"$namespace", component="operator"}'
 
 BOARD = Board(
@@ -142,6 +143,41 @@ BOARD = Board(
                         ),
                     ),
                     unit="ops",
+                ),
+            ),
+        ),
+        Row(
+            "Runs and jobs",
+            (
+                Panel(
+                    "Runs by phase",
+                    "Each run of the namespace is in one of them, also those that ended long ago.",
+                    ((f"sum by (phase) (selfie_runs{_OF})", "{{phase}}"),),
+                ),
+                Panel(
+                    "Duration of stages",
+                    "Of those that ended in the last day; 95 % of them took less.",
+                    (
+                        (
+                            f"histogram_quantile(0.95, sum by (le, stage) (increase({_STAGES}{_OF}[1d])))",
+                            "{{stage}}",
+                        ),
+                    ),
+                    unit="s",
+                ),
+                Panel(
+                    "Jobs",
+                    "Made in the last hour, and found where one was to be made, as after a crash.",
+                    (
+                        (
+                            f"sum by (program) (increase(selfie_training_jobs_created_total{_OF}[1h]))",
+                            "{{program}}",
+                        ),
+                        (
+                            f"sum by (program) (increase(selfie_training_jobs_adopted_total{_OF}[1h]))",
+                            "{{program}} found",
+                        ),
+                    ),
                 ),
             ),
         ),

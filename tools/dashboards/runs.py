@@ -32,13 +32,13 @@ BOARD = Board(
                 ),
                 Panel(
                     "Runs",
-                    "Value A: 1; B: share of steps that are published; C: seconds left, as estimated; "
-                    "D: best held-out accuracy so far.",
+                    "Progress is the share of steps that are published, the time left an estimate, the "
+                    "accuracy the best round's so far.",
                     (
                         (f"max by (namespace, run, state, reason, stage, round) (selfie_run_info{_OF})", ""),
-                        (f"max by (namespace, run) (selfie_run_progress_ratio{_OF})", ""),
-                        (f"max by (namespace, run) (selfie_run_eta_seconds{_OF})", ""),
-                        (f"max by (namespace, run) (selfie_run_best_accuracy_ratio{_OF})", ""),
+                        (f"max by (namespace, run) (selfie_run_progress_ratio{_OF})", "progress"),
+                        (f"max by (namespace, run) (selfie_run_eta_seconds{_OF})", "seconds left"),
+                        (f"max by (namespace, run) (selfie_run_best_accuracy_ratio{_OF})", "best accuracy"),
                     ),
                     kind="table",
                     width=24,

@@ -14,6 +14,10 @@ metricRelabelings:
   - sourceLabels: [__name__]
     regex: selfie_.+_created
     action: drop
+  # A thousand buckets each.
+  - sourceLabels: [__name__]
+    regex: tgi_batch_next_size_bucket
+    action: drop
 {{- end }}
 
 {{/* The rules of files/alerts.yaml with this release's names in the place of `selfie`. */}}

@@ -2,7 +2,7 @@
 
 So many looks a second at all of them together: with a thousand runs at work each is asked less often
 how far it is, instead of the operator being busy with nothing. What matters comes sooner anyway: Jobs
-and pods are watched, and a deadline is kept to the second.
+and pods are watched, and a deadline is looked at as soon as it would be for a run alone.
 """
 
 from typing import Final, Literal

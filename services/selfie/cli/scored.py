@@ -85,7 +85,11 @@ def _computed(request: scoring_pb2.RankRequest, place: Place) -> scoring_pb2.Ran
 
     configure("selfie", "warning")
     policy, reference = (
-        Weights(resolve_model(uri, cache_root=default_cache(), field=f"--{role}").directory)
+        Weights(
+            resolve_model(
+                uri, cache_root=default_cache(), field=f"--{role}", adapters=role == "policy"
+            ).directory
+        )
         for role, uri in (("policy", place.policy), ("reference", place.reference))
     )
     scorer = load_scorer(policy, reference, device=place.device, token_budget=1024)
@@ -106,10 +110,16 @@ def print_ranking(console: Console, answer: scoring_pb2.RankResponse, responses:
     console.print(table)
     found = answer.provenance
     told = (
-        f"policy {found.policy_digest[:12]} against {found.reference_digest[:12]}, {found.precision}; "
+        f"policy {found.policy_digest[:12]} against {found.reference_digest[:12]}, {_precision(answer)}; "
         f"rewards within {answer.tie_band:.2g} are ties; log-probabilities in nats"
     )
     console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _precision(answer: scoring_pb2.RankResponse) -> str:
+    found = answer.provenance
+    told = f"{found.precision} (products in {found.products})"
+    return f"{told}, {answer.rescored_pairs} pairs scored again" if answer.rescored_pairs else told
 
 
 def _cells(ranked: scoring_pb2.RankedResponse, text: str, *, calibrated: bool) -> list[str]:

@@ -31,6 +31,7 @@ def score(  # noqa: PLR0913 - each is a flag
     ] = None,
     truncation: Annotated[str | None, typer.Option(help="fail, prompt_start or response_end.")] = None,
     tie_margin: Annotated[float | None, typer.Option(help="Margins up to this are ties.")] = None,
+    precision: Annotated[str | None, typer.Option(help="exact, balanced, fast or auto.")] = None,
     device: Annotated[str, typer.Option(help="Device of the weights, for example cuda:0.")] = "cpu",
     output: Output = "text",
 ) -> None:
@@ -46,11 +47,11 @@ def score(  # noqa: PLR0913 - each is a flag
             "lambdas": lambdas,
             "truncation": truncation,
             "tie_margin": tie_margin,
+            "precision": precision,
         }
         given = {name: value for name, value in options.items() if value is not None}
         request = request_of(chat_of(prompt, messages), response, given)
-        place = Place(address, token_file, tls_authorities, policy, reference, device)
-        answer = ranking_at(place, request)
+        answer = ranking_at(Place(address, token_file, tls_authorities, policy, reference, device), request)
         if output == "json":
             sys.stdout.write(written(answer))
         else:

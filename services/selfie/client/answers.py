@@ -38,6 +38,7 @@ class Score:
     prompt_tokens: int
     prompt_tokens_cut: int
     tokens_cut: int
+    precision: str
     extrapolated: tuple[Extrapolated, ...] = ()
     policy_token_logprobs: tuple[float, ...] = field(default=(), repr=False)
     reference_token_logprobs: tuple[float, ...] = field(default=(), repr=False)
@@ -61,15 +62,17 @@ class Provenance:
     tokenizer_digest: str
     template_digest: str
     precision: str
+    products: str
     calibration: Calibration | None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One score for each response, in their order."""
+    """One score for each response, in their order; ``rescored_pairs`` of them `auto` scored again."""
 
     responses: tuple[Score, ...]
     provenance: Provenance
+    rescored_pairs: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Comparison:
     second: Score
     provenance: Provenance
     calibrated_probability: float | None = None
+    rescored_pairs: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,13 @@ class Ranking:
     responses: tuple[Ranked, ...]
     tie_band: float
     provenance: Provenance
+    rescored_pairs: int = 0
 
 
 def scores_of(message: scoring_pb2.ScoreResponse) -> Scores:
     """The answer to `Score`."""
-    return Scores(tuple(map(_score, message.responses)), _provenance(message.provenance))
+    scores = tuple(map(_score, message.responses))
+    return Scores(scores, _provenance(message.provenance), message.rescored_pairs)
 
 
 def comparison_of(message: scoring_pb2.CompareResponse) -> Comparison:
@@ -123,12 +129,14 @@ def comparison_of(message: scoring_pb2.CompareResponse) -> Comparison:
         second=_score(message.second),
         provenance=_provenance(message.provenance),
         calibrated_probability=message.calibrated_probability if calibrated else None,
+        rescored_pairs=message.rescored_pairs,
     )
 
 
 def ranking_of(message: scoring_pb2.RankResponse) -> Ranking:
     """The answer to `Rank`."""
-    return Ranking(tuple(map(_ranked, message.responses)), message.tie_band, _provenance(message.provenance))
+    ranked = tuple(map(_ranked, message.responses))
+    return Ranking(ranked, message.tie_band, _provenance(message.provenance), message.rescored_pairs)
 
 
 def _ranked(message: scoring_pb2.RankedResponse) -> Ranked:
@@ -153,6 +161,7 @@ def _score(message: scoring_pb2.ScoredResponse) -> Score:
         prompt_tokens=message.prompt_tokens,
         prompt_tokens_cut=message.prompt_tokens_cut,
         tokens_cut=message.tokens_cut,
+        precision=message.precision,
         extrapolated=tuple(
             Extrapolated(getattr(each, "lambda"), each.logprob, each.reward, each.error_bound)
             for each in message.extrapolated
@@ -170,6 +179,7 @@ def _provenance(message: scoring_pb2.Provenance) -> Provenance:
         tokenizer_digest=message.tokenizer_digest,
         template_digest=message.template_digest,
         precision=message.precision,
+        products=message.products,
         calibration=Calibration(found.id, found.slope, found.pairs)
         if message.HasField("calibration")
         else None,

@@ -22,6 +22,8 @@ class Options(TypedDict, total=False):
     per_token: bool
     truncation: Literal["fail", "prompt_start", "response_end"]
     tie_margin: float
+    precision: Literal["exact", "balanced", "fast", "auto"]
+    weights: tuple[str, str]
 
 
 def score_request(
@@ -75,6 +77,8 @@ def _options(options: Options) -> scoring_pb2.ScoringOptions:
             raise InvalidInput(name, "is no option", f"use one of {known}")
         if name == "lambdas":
             found.lambdas.extend(options["lambdas"])
+        elif name == "weights":
+            found.weights.policy, found.weights.reference = options["weights"]
         else:
             setattr(found, name, _named(name, value))
     return found

@@ -1,5 +1,7 @@
 """Requests of the batch methods, made from a SelfieRun."""
 
+from typing import Any
+
 from selfie.dispatch.calls import StepCall
 from selfie.runs.lineage import PREVIOUS, REFERENCE_SCORES
 from selfie.runs.resolving import settings_of
@@ -82,6 +84,8 @@ def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
     training = call.step.name == "score"
     role = "pairs" if labelled else "samples"
     kind = scoring_pb2.DATASET_KIND_PREFERENCES if labelled else scoring_pb2.DATASET_KIND_SAMPLES
+    # Held-out pairs are judged as the method judges; only self-made labels are doubted by extrapolation.
+    strength: Any = {"lambda": 0.0 if labelled else settings_of(spec, call.step.round).scoring_lambda}
     return scoring_pb2.ScoreDatasetRequest(
         request_id=call.request_id,
         attempt=call.attempt_message(),
@@ -92,8 +96,7 @@ def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
         reference=call.weights("reference"),
         without_reference=spec.scoring.reference == "none",
         beta=float(spec.scoring.beta),
-        # Held-out pairs are judged as the method judges; only self-made labels are doubted by extrapolation.
-        **{"lambda": 0.0 if labelled else settings_of(spec, call.step.round).scoring_lambda},
+        **strength,
         normalization=_NORMALIZATIONS[spec.scoring.length_normalization],
         # What is measured is always the judge of the method, whatever labels the rounds.
         judge=_JUDGES[spec.scoring.judge] if training else scoring_pb2.JUDGE_IMPLICIT,

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -58,8 +58,12 @@ async def run_here(
         launches = Launches(local, nursery.address, external.flags if external else ())
         world = LocalWorld(local, processes, launches, model_cache=model_cache, engine=external)
         try:
-            with _watched(local, processes, watch, metrics_port) as watching:
-                return await _until_it_ends(world, local, watching, nursery)
+            stopped = _stop_event()
+            with _watched(local, processes, watch, metrics_port) as (watching, read_once_more):
+                status = await _until_it_ends(world, local, watching, nursery, stopped)
+                if status.is_terminal:
+                    await read_once_more(stopped)
+                return status
         finally:
             await processes.close()
             if external is not None:
@@ -67,10 +71,12 @@ async def run_here(
 
 
 @contextmanager
-def _watched(local: LocalRun, processes: Processes, watch: Watcher, port: int | None) -> Iterator[Watcher]:
-    """The watcher, which tells Prometheus too where that is wanted."""
+def _watched(
+    local: LocalRun, processes: Processes, watch: Watcher, port: int | None
+) -> Iterator[tuple[Watcher, Callable[[asyncio.Event], Awaitable[None]]]]:
+    """The watcher, which tells Prometheus too where that is wanted; and what waits until it has heard all."""
     if port is None:
-        yield watch
+        yield watch, _nothing
         return
     board, name = RunBoard(), RunName(NAMESPACE, local.run.metadata.name)
 
@@ -79,8 +85,12 @@ def _watched(local: LocalRun, processes: Processes, watch: Watcher, port: int | 
         board.observe(name, local.run.spec, observed)
         watch(status, observed)
 
-    with served(board, processes.metrics_addresses, port):
-        yield watching
+    with served(board, processes.metrics_addresses, port) as page:
+        yield watching, page.read_once_more
+
+
+async def _nothing(_stopped: asyncio.Event) -> None:
+    return None
 
 
 def _external(engine: "EngineChoice", local: LocalRun) -> "ExternalEngine":
@@ -90,9 +100,10 @@ def _external(engine: "EngineChoice", local: LocalRun) -> "ExternalEngine":
     return ExternalEngine(engine, weights_cache(local.scratch))
 
 
-async def _until_it_ends(world: LocalWorld, local: LocalRun, watch: Watcher, nursery: Nursery) -> RunStatus:
+async def _until_it_ends(
+    world: LocalWorld, local: LocalRun, watch: Watcher, nursery: Nursery, stopped: asyncio.Event
+) -> RunStatus:
     status = local.read_status()
-    stopped = _stop_event()
     retention = Retention(local.store, partial(forget, weights_cache(local.scratch)))
     while not stopped.is_set():
         observed = await world.observe(status)

@@ -15,6 +15,7 @@ from selfie.errors import InvalidInput
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "tokenizer.model", "LICENSE*")
 # Second copies of the weights in other layouts, which some publishers keep beside the first.
 OTHER_LAYOUTS = ("consolidated*.safetensors", "*/*")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
 # An index may come from anywhere, and must not lead out of its directory.
@@ -33,6 +34,21 @@ def checkpoint_files(directory: Path, *, field: str = "model.uri") -> tuple[Path
     weights = _weight_files(directory, field)
     small = {path for pattern in SMALL_FILES for path in directory.glob(pattern) if path.is_file()}
     return tuple(sorted({*small, *weights}))
+
+
+def is_adapter(directory: Path) -> bool:
+    """Whether a directory holds an adapter, as peft writes it, rather than a model."""
+    return (directory / ADAPTER_CONFIG).is_file()
+
+
+def adapter_files(directory: Path, *, field: str = "model.uri") -> tuple[Path, ...]:
+    """The files of the adapter in ``directory``; `InvalidInput`, at ``field``, unless in safetensors."""
+    files = tuple(directory / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+    if not files[1].is_file():
+        raise InvalidInput(
+            field, f"{ADAPTER_WEIGHTS} is missing in {directory}", "save it with safe_serialization=True"
+        )
+    return files
 
 
 def is_checkpoint_file(name: str) -> bool:
@@ -63,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_config(directory: Path, field: str) -> None:
-    if (directory / "adapter_config.json").is_file():
+    if is_adapter(directory):
         raise InvalidInput(field, f"{directory} is an adapter", "merge it into its base model first")
     if not (directory / "config.json").is_file():
         raise InvalidInput(

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from selfie.artifacts.store import Store, open_store
 from selfie.errors import InvalidInput, NotFound
 from selfie.models.cache import finish, unfinished
-from selfie.models.checkpoints import checkpoint_files, is_checkpoint_file
+from selfie.models.checkpoints import adapter_files, checkpoint_files, is_adapter, is_checkpoint_file
 from selfie.models.embedded import embedded_checkpoint
 from selfie.models.hub import SnapshotDownload, check_repository, model_snapshot
 
@@ -44,11 +44,13 @@ def resolve_model(
     revision: str | None = None,
     field: str = "model.uri",
     download: SnapshotDownload = model_snapshot,
+    adapters: bool = False,
 ) -> ResolvedModel:
     """The checkpoint at ``uri`` as a checked directory; what has to be fetched goes below ``cache_root``.
 
-    A ``uri`` without scheme is a path. Raises `InvalidInput` at ``field`` for another scheme and for
-    what `checkpoint_files` refuses; `NotFound` and `Unavailable` as the place of origin does.
+    A ``uri`` without scheme is a path. With ``adapters`` it may hold an adapter instead of a model. Raises
+    `InvalidInput` at ``field`` for another scheme and for what `checkpoint_files` refuses; `NotFound` and
+    `Unavailable` as the place of origin does.
     """
     scheme, separator, rest = uri.partition("://")
     match scheme if separator else "path":
@@ -70,7 +72,8 @@ def resolve_model(
     if not directory.is_dir():
         raise InvalidInput(field, f"{directory} is not a directory", _REMEDY)
     owned = directory.is_relative_to(cache_root)
-    return ResolvedModel(uri, revision, directory, checkpoint_files(directory, field=field), owned)
+    files = adapter_files if adapters and is_adapter(directory) else checkpoint_files
+    return ResolvedModel(uri, revision, directory, files(directory, field=field), owned)
 
 
 def _fetch(store: Store, cache_root: Path) -> Path:

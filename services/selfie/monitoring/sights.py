@@ -8,7 +8,7 @@ from selfie.runs.conditions import has_status
 from selfie.runs.observed import ManifestSummary, Observed, WorkObserved
 from selfie.runs.spec import RunSpec
 from selfie.runs.status import RunStatus
-from selfie.runs.steps import SCORING, TRAINING, Step
+from selfie.runs.steps import GENERATION, SCORING, TRAINING, Step
 
 State: TypeAlias = Literal["complete", "failed", "suspended", "stalled", "active"]
 
@@ -53,7 +53,12 @@ def state_of(status: RunStatus) -> State:
 
 
 def accelerators_of(spec: RunSpec, step: Step) -> int:
-    """Accelerators that a step holds while it is worked on; the embedded engine holds none."""
+    """Accelerators that a step holds while it is worked on, one for each engine and scoring worker.
+
+    The embedded engine holds none.
+    """
+    if step.service == GENERATION:
+        return spec.replicas.engine if spec.generation.engine != "embedded" else 0
     if step.service == SCORING:
         return spec.replicas.scoring if spec.gpus_per_node else 0
     if step.service == TRAINING and step.name in _ON_ACCELERATORS:

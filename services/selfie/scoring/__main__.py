@@ -6,27 +6,44 @@ from selfie.models.cache import default_cache
 from selfie.models.resolve import resolve_model
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service, run
+from selfie.scoring.allocator import keep_memory
 from selfie.scoring.core import Scorer
-from selfie.scoring.loading import Weights, load_scorer
-from selfie.scoring.servicer import scoring_service
+from selfie.scoring.loading import Weights, found_pair, load_scorer
+from selfie.scoring.pairs import FoundPair, WeightPairs
+from selfie.scoring.places import FIELD, PairName
+from selfie.scoring.servicer import MoreWeights, scoring_service
 from selfie.scoring.settings import ScoringSettings
 
 
 def main() -> None:
     """Reads the settings and serves."""
     settings = CliApp.run(ScoringSettings)
+    keep_memory()
 
-    def weights(field: str, uri: str, digest: str) -> Weights:
-        directory = resolve_model(uri, cache_root=default_cache(), field=field).directory
-        return Weights(directory, digest, verify=settings.verify_weights)
+    def weights(field: str, uri: str, digest: str, *, verify: bool) -> Weights:
+        adapters = field.endswith("policy")
+        found = resolve_model(uri, cache_root=default_cache(), field=field, adapters=adapters)
+        return Weights(found.directory, digest, verify=verify)
 
     def load() -> Scorer:
+        verify = settings.verify_weights
         return load_scorer(
-            weights("policy", settings.policy, settings.policy_digest),
-            weights("reference", settings.reference, settings.reference_digest),
+            weights("policy", settings.policy, settings.policy_digest, verify=verify),
+            weights("reference", settings.reference, settings.reference_digest, verify=verify),
             device=settings.device,
             token_budget=settings.token_budget,
             calibration=settings.calibration,
+            precision=settings.precision,
+            prompt_bytes=settings.prompt_cache_mib << 20,
+        )
+
+    def find(name: PairName) -> FoundPair:
+        return found_pair(
+            weights(f"{FIELD}.policy", name.policy, name.policy_digest, verify=True),
+            weights(f"{FIELD}.reference", name.reference, name.reference_digest, verify=True),
+            device=settings.device,
+            token_budget=settings.token_budget,
+            precision=settings.precision,
         )
 
     async def build() -> Service:
@@ -35,6 +52,7 @@ def main() -> None:
             replica=Replica.of("scoring", settings),
             token_budget=settings.token_budget,
             limits=settings.online_limits,
+            more=MoreWeights(settings.places, WeightPairs(find, max_bytes=settings.weights_memory_mib << 20)),
         )
 
     run(settings, build)

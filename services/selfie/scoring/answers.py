@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from selfie.method.rewards import preference_probability
-from selfie.scoring.precision import error_bound
+from selfie.scoring.precision import AUTO, Mode
 from selfie.scoring.questions import Asked, Options
 from selfie.scoring.rows import Floats, RowScore
 
@@ -29,6 +29,7 @@ class Extrapolated:
 class ScoredResponse:
     """Sums in nats over ``tokens`` response tokens; ``reward`` is normalised as asked.
 
+    ``precision`` is the mode that it was scored in, with the bounds of its sums and of its reward.
     ``ended``: the last scored token ends the turn. ``prompt_cut`` and ``cut`` tokens were left out at
     the prompt's start and at the response's end.
     """
@@ -43,6 +44,8 @@ class ScoredResponse:
     prompt_tokens: int
     prompt_cut: int
     cut: int
+    reward_bound: float
+    precision: Mode
     policy_tokens: Floats = field(repr=False)
     reference_tokens: Floats = field(repr=False)
 
@@ -57,6 +60,7 @@ class Comparison:
     probability: float
     tie_band: float
     calibrated: float | None = None
+    rescored_pairs: int = 0
 
     @property
     def tie(self) -> bool:
@@ -80,6 +84,7 @@ class Ranking:
 
     responses: tuple[Ranked, ...]
     tie_band: float
+    rescored_pairs: int = 0
 
 
 def scored(asked: Asked, scores: Sequence[RowScore], options: Options) -> list[ScoredResponse]:
@@ -88,7 +93,12 @@ def scored(asked: Asked, scores: Sequence[RowScore], options: Options) -> list[S
 
 
 def compared(
-    first: ScoredResponse, second: ScoredResponse, options: Options, slope: float | None = None
+    first: ScoredResponse,
+    second: ScoredResponse,
+    options: Options,
+    slope: float | None = None,
+    *,
+    rescored: int = 0,
 ) -> Comparison:
     """Which of two responses is preferred; ``slope`` calibrates margins."""
     margin = first.reward - second.reward
@@ -97,14 +107,23 @@ def compared(
         second,
         margin,
         probability=float(preference_probability(margin)),
-        tie_band=options.tie_band((first.tokens, second.tokens)),
+        tie_band=options.tie_band((first.reward_bound, second.reward_bound)),
         calibrated=None if slope is None else float(preference_probability(slope * margin)),
+        rescored_pairs=rescored,
     )
 
 
-def ranked(scores: Sequence[ScoredResponse], options: Options, slope: float | None = None) -> Ranking:
-    """The responses, best first; one tie band for all, that of the two least certain rewards."""
-    band = options.tie_band([score.tokens for score in scores])
+def ranked(
+    scores: Sequence[ScoredResponse], options: Options, slope: float | None = None, *, rescored: int = 0
+) -> Ranking:
+    """The responses, best first; one tie band for all, that of the two least certain rewards.
+
+    In mode `auto` that is the band of `exact`, as whatever might be tied was scored so.
+    """
+    exactly = options.precision == AUTO
+    band = options.tie_band(
+        [options.rule.bound(score.tokens) if exactly else score.reward_bound for score in scores]
+    )
     rewards = np.array([score.reward for score in scores])
     chances = _chances(rewards)
     calibrated = None if slope is None else _chances(slope * rewards)
@@ -121,11 +140,12 @@ def ranked(scores: Sequence[ScoredResponse], options: Options, slope: float | No
                 calibrated=None if calibrated is None else float(calibrated[index]),
             )
         )
-    return Ranking(tuple(found), band)
+    return Ranking(tuple(found), band, rescored)
 
 
 def _scored(asked: Asked, index: int, score: RowScore, options: Options) -> ScoredResponse:
     policy, reference, tokens = score.policy_logprob, score.reference_logprob, score.tokens
+    bound = score.arithmetic.error_bound
     logprobs = [score.extrapolated_logprob(place, lam) for place, lam in enumerate(options.lambdas)]
     return ScoredResponse(
         policy_logprob=policy,
@@ -134,15 +154,17 @@ def _scored(asked: Asked, index: int, score: RowScore, options: Options) -> Scor
         tokens=tokens,
         extrapolated=tuple(
             Extrapolated(
-                lam, logprob, options.rule.reward(logprob, reference, tokens), error_bound(tokens, lam=lam)
+                lam, logprob, options.rule.reward(logprob, reference, tokens), bound(tokens, lam=lam)
             )
             for lam, logprob in zip(options.lambdas, logprobs, strict=True)
         ),
-        error_bound=error_bound(tokens),
+        error_bound=bound(tokens),
         ended=asked.ended[index],
         prompt_tokens=len(asked.rows[index].prompt_ids),
         prompt_cut=asked.prompt_cut,
         cut=asked.cut[index],
+        reward_bound=options.rule.bound(tokens, score.arithmetic.products),
+        precision=score.arithmetic.mode,
         policy_tokens=score.policy_tokens,
         reference_tokens=score.reference_tokens,
     )

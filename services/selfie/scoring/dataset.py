@@ -5,10 +5,9 @@ again. Pairs and measures follow from the scores, and are made anew by whoever f
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,30 +19,19 @@ from selfie.artifacts.store import Store
 from selfie.errors import FailedPrecondition
 from selfie.method.pairing import NoPair
 from selfie.rpc.operation_context import OperationContext
+from selfie.scoring import metrics
 from selfie.scoring.core import Scorer
 from selfie.scoring.flips import Flips
-from selfie.scoring.judged import Fields, Judging, scored_row
-from selfie.scoring.kinds import KINDS, Kind, KindName
+from selfie.scoring.judged import Fields, scored_row
+from selfie.scoring.kinds import KINDS, Kind
 from selfie.scoring.known import known_reference, row_key
 from selfie.scoring.pieces import compute_in_pieces
+from selfie.scoring.precision import AUTO, EXACT, Mode
 from selfie.scoring.questions import check_row
 from selfie.scoring.rows import PolicyScore, Row, RowScore, Wanted
+from selfie.scoring.tasks import Task, refuse_other_weights
+from selfie.scoring.uncertain import uncertain
 from selfie.scoring.worker import Worker
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What to score, by which weights, how; ``shard_rows`` are prompts, or labelled pairs, a shard."""
-
-    input: ManifestRef
-    group: str
-    kind: KindName
-    policy_digest: str
-    reference_digest: str
-    judging: Judging
-    divergence: bool
-    shard_rows: int
-    reference_scores: ManifestRef | None = None
 
 
 def score_dataset(context: OperationContext, task: Task, scorer: Scorer, worker: Worker) -> Manifest:
@@ -52,7 +40,7 @@ def score_dataset(context: OperationContext, task: Task, scorer: Scorer, worker:
     Raises FailedPrecondition if the resident weights are not those asked for, or did not sample the
     responses, and InvalidInput for a row that cannot be scored; no row is ever cut or skipped.
     """
-    _refuse_other_weights(task, scorer)
+    refuse_other_weights(task, scorer)
     return _DatasetScoring(context, task, scorer, worker).run()
 
 
@@ -69,8 +57,13 @@ class _DatasetScoring:
         self._files: dict[str, list[FileEntry]] = {"responses": [], "pairs": []}
         self._done = 0
         self._total = 0
-        self._known = known_reference(context.store, task.reference_scores, scorer.provenance)
         self._flips = Flips(context.store, task.reference_scores)
+        self._first = scorer.first_mode(task.precision)
+        self._rescored = 0
+        # Under `auto` sums of two modes stand side by side, and none is taken over.
+        provenance = replace(scorer.provenance, precision=self._first)
+        known = None if task.precision == AUTO else task.reference_scores
+        self._known = known_reference(context.store, known, provenance)
 
     def run(self) -> Manifest:
         store, task = self._context.store, self._task
@@ -84,7 +77,7 @@ class _DatasetScoring:
     def _do_shard(self, index: int, groups: Sequence[Sequence[Fields]]) -> None:
         rows = sum(len(group) for group in groups)
         samples = [self._kind.samples(group) for group in groups]
-        scored = iter(self._scored(index, list(chain.from_iterable(samples)), ahead=rows))
+        scored = iter(self._scored(index, samples, ahead=rows))
         made = [
             self._kind.add(group, list(islice(scored, len(asked))))
             for group, asked in zip(groups, samples, strict=True)
@@ -96,23 +89,49 @@ class _DatasetScoring:
         self._done += rows
         self._context.progress(self._done, self._total)
 
-    def _scored(self, index: int, samples: Sequence[Fields], *, ahead: int) -> Sequence[Fields]:
+    def _scored(self, index: int, groups: Sequence[Sequence[Fields]], *, ahead: int) -> Sequence[Fields]:
         """The samples with their scores: read if an earlier worker got this far, else made and written."""
         finished = self._finished["responses"].get(index)
         if finished is not None:
             self._files["responses"].append(finished)
-            return _rows_of(self._context.store, finished)
+            return self._counted(_rows_of(self._context.store, finished))
+        samples = list(chain.from_iterable(groups))
         scored = [
             scored_row(sample, score, self._task.judging, self._scorer.provenance)
-            for sample, score in zip(samples, self._score(samples, ahead=ahead), strict=True)
+            for sample, score in zip(samples, self._surely(samples, groups, ahead=ahead), strict=True)
         ]
         self._write("responses", index, scored, SCORED_SCHEMA)
+        return self._counted(scored)
+
+    def _counted(self, scored: Sequence[Fields]) -> Sequence[Fields]:
+        if self._first != EXACT:
+            self._rescored += sum(row["precision"] == EXACT for row in scored)
         return scored
 
-    def _score(self, samples: Sequence[Fields], *, ahead: int) -> list[RowScore | PolicyScore]:
-        """Scores batch by batch; ``ahead`` are the rows of input that the samples stand for."""
-        wanted = Wanted((self._task.judging.lam,), self._task.divergence)
+    def _surely(
+        self, samples: Sequence[Fields], groups: Sequence[Sequence[Fields]], *, ahead: int
+    ) -> list[RowScore | PolicyScore]:
+        """Scores, under `auto` those again that do not tell a group's responses apart."""
         rows = [self._checked(sample) for sample in samples]
+        scores = self._score(rows, self._first, ahead=ahead)
+        if self._task.precision != AUTO or self._first == EXACT:
+            return scores
+        again: list[int] = []
+        start = 0
+        for group in groups:
+            found = uncertain(scores[start : start + len(group)], self._task.judging.rule)
+            metrics.RESCORED.inc(found.pairs)
+            again += (start + index for index in sorted(found.responses))
+            start += len(group)
+        for index, score in zip(
+            again, self._score([rows[index] for index in again], EXACT, ahead=0), strict=True
+        ):
+            scores[index] = score
+        return scores
+
+    def _score(self, rows: Sequence[Row], mode: Mode, *, ahead: int) -> list[RowScore | PolicyScore]:
+        """Scores batch by batch; ``ahead`` are the rows of input that they stand for."""
+        wanted = Wanted((self._task.judging.lam,), self._task.divergence, mode)
         scores: list[RowScore | PolicyScore] = [_unscored(wanted)] * len(rows)
         present = [index for index, row in enumerate(rows) if row.response_ids]
         computed = 0
@@ -132,8 +151,11 @@ class _DatasetScoring:
         sums = [value for value in known if value is not None]
         if len(sums) < len(rows):
             return engine.score(rows, wanted)
-        tokens = engine.policy_tokens(rows)
-        return [PolicyScore(own, reference) for own, reference in zip(tokens, sums, strict=True)]
+        tokens, arithmetic = engine.policy_tokens(rows, wanted.mode), engine.arithmetic(wanted.mode)
+        return [
+            PolicyScore(own, reference, arithmetic=arithmetic)
+            for own, reference in zip(tokens, sums, strict=True)
+        ]
 
     def _checked(self, sample: Fields) -> Row:
         name, policy = f"{self._task.group}[{sample['prompt_id']}]", self._task.policy_digest
@@ -165,43 +187,14 @@ class _DatasetScoring:
                 "reference": provenance.reference_digest,
                 "tokenizer": provenance.tokenizer_digest,
             },
-            parameters=_parameters(task) | {"precision": provenance.precision},
-            counts=self._kind.counts(),
+            parameters=task.parameters(),
+            counts=self._kind.counts() | ({"rescored": self._rescored} if task.precision == AUTO else {}),
             measures=self._kind.measures() | self._flips.measures(),
         )
 
 
-def _parameters(task: Task) -> dict[str, Any]:
-    judging = task.judging
-    return {
-        "group": task.group,
-        "kind": task.kind,
-        "beta": judging.rule.beta,
-        "lambda": judging.lam,
-        "normalization": judging.rule.normalization,
-        "withoutReference": judging.rule.without_reference,
-        "judge": judging.judge,
-        "pairing": judging.pairing,
-        "randomSeed": judging.random_seed,
-        "measureDivergence": task.divergence,
-    }
-
-
 def _named(role: str, ref: ManifestRef | None) -> dict[str, str]:
     return {} if ref is None else {role: ref.sha256}
-
-
-def _refuse_other_weights(task: Task, scorer: Scorer) -> None:
-    resident = scorer.provenance
-    for name, asked, held in (
-        ("policy", task.policy_digest, resident.policy_digest),
-        ("reference", task.reference_digest, resident.reference_digest),
-    ):
-        if asked != held:
-            raise FailedPrecondition(
-                "OtherWeightsResident",
-                f"the scorer holds {held[:12]} as its {name}, not {asked[:12]}; start one with those weights",
-            )
 
 
 def _rows(store: Store, entries: Iterable[FileEntry]) -> Iterator[Fields]:

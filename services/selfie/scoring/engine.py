@@ -5,7 +5,7 @@ Only the backbones see prompts. The heads are applied to the positions that pred
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,8 +14,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from selfie.errors import FailedPrecondition
-from selfie.scoring.backbones import backbone_for
+from selfie.scoring.adapters import Adapter
+from selfie.scoring.backbones import Lane, backbone_for
 from selfie.scoring.head import Head, Projected, TokenScores, score_tokens, score_tokens_alone
+from selfie.scoring.machines import machine_of, reduced
+from selfie.scoring.precision import EXACT, Arithmetic, Machine, Mode, Products, arithmetic_of
+from selfie.scoring.prompts import PromptCache
 from selfie.scoring.rows import Floats, Row, RowScore, Wanted
 
 PROBE_TOKENS = 8
@@ -23,10 +27,16 @@ PROBE_TOKENS = 8
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A causal language model in memory, and the digest of its files."""
+    """A causal language model in memory, an ``adapter`` on it or none, and the digest of their files."""
 
     model: PreTrainedModel
     digest: str
+    adapter: Adapter | None = None
+
+    @property
+    def lane(self) -> Lane:
+        """How the backbone knows it."""
+        return Lane(self.model, self.digest, self.adapter)
 
     @cached_property
     def head(self) -> Head:
@@ -45,21 +55,36 @@ class Checkpoint:
             )
         return head
 
+    @cached_property
+    def rounded_head(self) -> Head:
+        """The same in products of bfloat16."""
+        return self.head.rounded()
+
 
 class PreferenceEngine:
     """Scores rows by a policy against a reference; used by one thread at a time.
 
-    ``token_budget`` bounds the tokens of a batch; a longer row runs alone.
+    ``token_budget`` bounds the tokens of a batch; a longer row runs alone. ``prompt_bytes`` bounds the
+    memory that prompts are kept in. ``machine`` is what the device can do, where that is not to be found out.
     """
 
-    def __init__(self, policy: Checkpoint, reference: Checkpoint, *, token_budget: int = 1024) -> None:
+    def __init__(
+        self,
+        policy: Checkpoint,
+        reference: Checkpoint,
+        *,
+        token_budget: int = 1024,
+        prompt_bytes: int = 0,
+        machine: Machine | None = None,
+    ) -> None:
         _refuse_reduced_precision(policy.model, reference.model)
         _refuse_unlike(policy, reference)
         self._policy = policy
         self._reference = reference
         self._token_budget = token_budget
         self._device = policy.head.weight.device
-        self._backbone = backbone_for([policy.model, reference.model])
+        self._backbone = backbone_for([policy.lane, reference.lane], PromptCache(prompt_bytes))
+        self._machine = machine or machine_of(self._device)
 
     @property
     def policy_digest(self) -> str:
@@ -85,6 +110,10 @@ class PreferenceEngine:
         """Whether a prompt is computed once for all its responses."""
         return self._backbone.shares_prompts
 
+    def arithmetic(self, mode: Mode) -> Arithmetic:
+        """What a mode comes to here; rows that are computed whole are always in float32."""
+        return arithmetic_of(mode, self._machine if self.shares_prompts else Machine())
+
     def batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Indices of the rows in batches that are computed at once, within the token budget."""
         return self._backbone.batches(rows, self._token_budget)
@@ -99,34 +128,52 @@ class PreferenceEngine:
         return [scores[row] for row in rows]
 
     @torch.no_grad()
-    def policy_tokens(self, rows: Sequence[Row]) -> list[Floats]:
+    def policy_tokens(self, rows: Sequence[Row], mode: Mode = EXACT) -> list[Floats]:
         """Log-probabilities of each row's response tokens under the policy alone, of one batch."""
-        distinct = list(dict.fromkeys(rows))
-        (policy,) = self._project(distinct, self._policy)
-        logprobs = score_tokens_alone(policy, self._targets(distinct))
+        distinct, products = list(dict.fromkeys(rows)), self.arithmetic(mode).products
+        (policy,) = self._project(distinct, (self._policy,), products)
+        with reduced(products, self._device):
+            logprobs = score_tokens_alone(policy, self._targets(distinct))
         parts = torch.split(logprobs, [len(row.response_ids) for row in distinct])
         found = {row: _finite(part) for row, part in zip(distinct, parts, strict=True)}
         return [found[row] for row in rows]
 
     @torch.no_grad()
     def _score_batch(self, rows: Sequence[Row], wanted: Wanted) -> Iterator[RowScore]:
-        targets = self._targets(rows)
-        if self.policy_digest == self.reference_digest:
-            (policy,) = self._project(rows, self._policy)
-            scores = _undiverged(score_tokens_alone(policy, targets), wanted)
-        else:
-            policy, reference = self._project(rows, self._policy, self._reference)
-            scores = score_tokens(
-                policy, reference, targets, lambdas=wanted.lambdas, divergence=wanted.divergence
-            )
-        return _by_row(rows, scores)
+        targets, arithmetic = self._targets(rows), self.arithmetic(wanted.mode)
+        same = self.policy_digest == self.reference_digest
+        checkpoints = (self._policy,) if same else (self._policy, self._reference)
+        projected = self._project(rows, checkpoints, arithmetic.products, keep=wanted.keep_prompts)
+        with reduced(arithmetic.products, self._device):
+            if same:
+                scores = _undiverged(score_tokens_alone(projected[0], targets), wanted)
+            else:
+                policy, reference = projected
+                scores = score_tokens(
+                    policy, reference, targets, lambdas=wanted.lambdas, divergence=wanted.divergence
+                )
+        return (replace(score, arithmetic=arithmetic) for score in _by_row(rows, scores))
 
     def _targets(self, rows: Sequence[Row]) -> Tensor:
         return torch.tensor([token for row in rows for token in row.response_ids], device=self._device)
 
-    def _project(self, rows: Sequence[Row], *checkpoints: Checkpoint) -> list[Projected]:
-        states = self._backbone.states([checkpoint.model for checkpoint in checkpoints], rows)
-        return [Projected(c.head, hidden) for c, hidden in zip(checkpoints, states, strict=True)]
+    def _project(
+        self,
+        rows: Sequence[Row],
+        checkpoints: Sequence[Checkpoint],
+        products: Products,
+        *,
+        keep: bool = False,
+    ) -> list[Projected]:
+        lanes = [checkpoint.lane for checkpoint in checkpoints]
+        rounded = products == "bfloat16"
+        # Rounded products are of rounded weights there; attention is to stay as it is.
+        with reduced("float32" if rounded else products, self._device):
+            states = self._backbone.states(lanes, rows, products=products, keep_prompts=keep)
+        return [
+            Projected(c.rounded_head if rounded else c.head, hidden)
+            for c, hidden in zip(checkpoints, states, strict=True)
+        ]
 
 
 def _refuse_reduced_precision(*models: PreTrainedModel) -> None:

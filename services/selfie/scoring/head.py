@@ -6,10 +6,12 @@ tensor of all tokens by all of the vocabulary exists at any time.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+
+from selfie.scoring.machines import mm_rounded, product_weight
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,15 @@ class Tile:
 class Head:
     """A language-model head: logits = softcap(scale * (hidden @ weight.T + bias)).
 
-    ``weight`` is [vocabulary, hidden], ``bias`` [vocabulary].
+    ``weight`` is [vocabulary, hidden], ``bias`` [vocabulary]. With ``product_weight`` the factors of the
+    product are rounded to bfloat16, of which this is the weight.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     softcap: float | None = None
     scale: float = 1.0
+    product_weight: Tensor | None = None
 
     @classmethod
     def of(cls, model: nn.Module) -> "Head":
@@ -42,9 +46,16 @@ class Head:
         softcap = getattr(config, "final_logit_softcapping", None)
         return cls(projection.weight, getattr(projection, "bias", None), softcap, scale)
 
+    def rounded(self) -> "Head":
+        """The same head in products of bfloat16, added up in float32; target logits stay as they are."""
+        return replace(self, product_weight=product_weight(self.weight))
+
     def logits(self, hidden: Tensor, columns: slice, *, out: Tensor) -> Tensor:
         """Logits of some vocabulary columns, [tokens, columns], written to ``out``."""
-        torch.mm(hidden, self.weight[columns].T, out=out)
+        if self.product_weight is None:
+            torch.mm(hidden, self.weight[columns].T, out=out)
+        else:
+            mm_rounded(hidden, self.product_weight[columns].T, out=out)
         return self._shape(out, None if self.bias is None else self.bias[columns])
 
     def logits_at(self, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -119,6 +130,9 @@ class _Reduction:
     def add(self, policy: Tensor, reference: Tensor, rows: slice, *, scratch: Tensor) -> None:
         """Takes in a pair of logit tiles; ``reference`` is overwritten."""
         self.reference.add(reference, rows, scratch=scratch)
+        if self.mean_gap is None and not any(self.lambdas):
+            self.policy.add(policy, rows, scratch=scratch)
+            return
         gap = torch.sub(policy, reference, out=reference)
         old, new = self.policy.add(policy, rows, scratch=scratch)
         if self.mean_gap is not None:

@@ -18,8 +18,8 @@ from selfie.method.judging import JUDGES, Candidates
 from selfie.method.pairing import NoPair, choose_pair
 from selfie.method.rewards import confidence, preference_probability
 from selfie.scoring.core import Provenance
-from selfie.scoring.precision import error_bound
-from selfie.scoring.rewards import RewardRule
+from selfie.scoring.precision import AUTO, EXACT, AnyMode
+from selfie.scoring.rewards import RewardRule, least_certain_two
 from selfie.scoring.rows import PolicyScore, RowScore
 
 Fields = Mapping[str, Any]
@@ -31,13 +31,27 @@ PROVENANCE_COLUMNS = tuple(field.name for field in fields(Provenance))
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """How rewards are made, who chooses by them, and which two responses become a pair."""
+    """How rewards are made, who chooses by them, and which two responses become a pair.
+
+    ``precision`` is the mode that was asked for: under `auto` ties are decided as `exact` does.
+    """
 
     rule: RewardRule
     lam: float
     judge: JudgeName
     pairing: PairingName
     random_seed: int
+    precision: AnyMode = EXACT
+
+    def tie_band(self, rows: Sequence[Fields]) -> float:
+        """Margins up to this are ties, among scored responses to one prompt."""
+        if self.precision == AUTO:
+            return self.rule.tie_band([row["tokens"] for row in rows])
+        return self.band_of(rows)
+
+    def band_of(self, rows: Sequence[Fields]) -> float:
+        """The error of the least certain two rewards, as they were computed."""
+        return least_certain_two([self.rule.bound_by(row["error_bound"], row["tokens"]) for row in rows])
 
 
 def scored_row(
@@ -54,9 +68,10 @@ def scored_row(
         "tokens": tokens,
         "reward": judging.rule.reward(policy, reference, tokens),
         "reward_mean": judging.rule.per_token.reward(policy, reference, tokens),
-        "error_bound": error_bound(tokens),
+        "error_bound": score.arithmetic.error_bound(tokens),
         "divergence": score.divergence,
         **asdict(provenance),
+        "precision": score.arithmetic.mode,
     }
 
 
@@ -94,12 +109,11 @@ def self_made_pair(scored: Sequence[Fields], judging: Judging) -> Fields | NoPai
     if len(candidates) < 2:
         return NoPair("too-few")
     rng = _chance(judging.random_seed, candidates[0]["prompt_digest"])
-    tokens = [row["tokens"] for row in candidates]
     choice = choose_pair(
         JUDGES[judging.judge](_candidates(candidates, judging), rng),
         responses=[tuple(row["response_ids"]) for row in candidates],
         strategy=judging.pairing,
-        tie_band=judging.rule.tie_band(tokens) if judging.judge == "implicit" else 0.0,
+        tie_band=judging.tie_band(candidates) if judging.judge == "implicit" else 0.0,
         rng=rng,
     )
     if isinstance(choice, NoPair):
@@ -143,8 +157,9 @@ def _pair(pair_id: str, chosen: Fields, rejected: Fields, judging: Judging) -> F
         "extrapolated_margin": extrapolated,
         **_sureness("", margin),
         **_sureness("extrapolated_", extrapolated),
-        "tie_band": judging.rule.tie_band((chosen["tokens"], rejected["tokens"])),
+        "tie_band": judging.band_of((chosen, rejected)),
         **{name: chosen[name] for name in PROVENANCE_COLUMNS},
+        "precision": judging.precision,
     }
 
 

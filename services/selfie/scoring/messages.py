@@ -7,11 +7,13 @@ from selfie.artifacts.manifests import ManifestRef
 from selfie.method.choices import JudgeName, NormalizationName, PairingName
 from selfie.scoring.answers import Comparison, Ranking, ScoredResponse
 from selfie.scoring.core import Scorer
-from selfie.scoring.dataset import Task
 from selfie.scoring.judged import Judging
 from selfie.scoring.kinds import KindName
+from selfie.scoring.places import PairName
+from selfie.scoring.precision import EXACT, AnyMode
 from selfie.scoring.questions import Options, Prompt, Response, Truncation
 from selfie.scoring.rewards import RewardRule
+from selfie.scoring.tasks import Task
 from selfie.v1 import scoring_pb2
 
 DEFAULT_BETA = 0.1
@@ -26,6 +28,13 @@ _TRUNCATIONS: Mapping[int, Truncation] = {
     scoring_pb2.TRUNCATION_FAIL: "fail",
     scoring_pb2.TRUNCATION_PROMPT_START: "prompt_start",
     scoring_pb2.TRUNCATION_RESPONSE_END: "response_end",
+}
+_MODES: Mapping[int, AnyMode | None] = {
+    scoring_pb2.PRECISION_UNSPECIFIED: None,
+    scoring_pb2.PRECISION_EXACT: "exact",
+    scoring_pb2.PRECISION_BALANCED: "balanced",
+    scoring_pb2.PRECISION_FAST: "fast",
+    scoring_pb2.PRECISION_AUTO: "auto",
 }
 _JUDGES: Mapping[int, JudgeName] = {
     scoring_pb2.JUDGE_IMPLICIT: "implicit",
@@ -58,7 +67,21 @@ def response_of(message: scoring_pb2.ResponseInput) -> Response:
 def options_of(message: scoring_pb2.ScoringOptions) -> Options:
     """The options of a request, with the defaults of what is unset."""
     rule = RewardRule(beta=message.beta or DEFAULT_BETA, normalization=_NORMALIZATIONS[message.normalization])
-    return Options(rule, tuple(message.lambdas), _TRUNCATIONS[message.truncation], message.tie_margin)
+    return Options(
+        rule,
+        tuple(message.lambdas),
+        _TRUNCATIONS[message.truncation],
+        message.tie_margin,
+        _MODES[message.precision],
+        _pair_of(message),
+    )
+
+
+def _pair_of(message: scoring_pb2.ScoringOptions) -> PairName | None:
+    if not message.HasField("weights"):
+        return None
+    found = message.weights
+    return PairName(found.policy, found.reference, found.policy_digest, found.reference_digest)
 
 
 def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
@@ -73,6 +96,8 @@ def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
         judge=_JUDGES[request.judge],
         pairing=_PAIRINGS[request.pairing],
         random_seed=request.random_seed,
+        # A run's labels do not depend on what a scorer was started with.
+        precision=_MODES[request.precision] or EXACT,
     )
     return Task(
         input=ManifestRef(path=request.input.path, sha256=request.input.sha256),
@@ -94,12 +119,13 @@ def _reference_scores(request: scoring_pb2.ScoreDatasetRequest) -> ManifestRef |
 
 
 def score_response(
-    scores: Sequence[ScoredResponse], scorer: Scorer, options: scoring_pb2.ScoringOptions
+    scores: Sequence[ScoredResponse], scorer: Scorer, options: scoring_pb2.ScoringOptions, rescored: int = 0
 ) -> scoring_pb2.ScoreResponse:
     """Scores on the wire."""
     return scoring_pb2.ScoreResponse(
         responses=[_scored(score, per_token=options.per_token) for score in scores],
         provenance=_provenance(scorer, options),
+        rescored_pairs=rescored,
     )
 
 
@@ -116,6 +142,7 @@ def compare_response(
         first=_scored(comparison.first, per_token=options.per_token),
         second=_scored(comparison.second, per_token=options.per_token),
         provenance=_provenance(scorer, options),
+        rescored_pairs=comparison.rescored_pairs,
     )
 
 
@@ -136,6 +163,7 @@ def rank_response(
         ],
         tie_band=ranking.tie_band,
         provenance=_provenance(scorer, options),
+        rescored_pairs=ranking.rescored_pairs,
     )
 
 
@@ -161,11 +189,17 @@ def _scored(scored: ScoredResponse, *, per_token: bool) -> scoring_pb2.ScoredRes
         prompt_tokens=scored.prompt_tokens,
         prompt_tokens_cut=scored.prompt_cut,
         tokens_cut=scored.cut,
+        precision=scored.precision,
     )
 
 
 def _provenance(scorer: Scorer, options: scoring_pb2.ScoringOptions) -> scoring_pb2.Provenance:
-    found = scoring_pb2.Provenance(**asdict(scorer.provenance), template_digest=scorer.template_digest)
+    asked = scorer.settled(options_of(options)).precision or EXACT
+    found = scoring_pb2.Provenance(
+        **asdict(scorer.provenance) | {"precision": asked},
+        template_digest=scorer.template_digest,
+        products=scorer.engine.arithmetic(scorer.first_mode(asked)).products,
+    )
     if scorer.calibration is not None:
         found.calibration.id = scorer.calibration.id
         found.calibration.slope = scorer.calibration.slope(options_of(options).rule)

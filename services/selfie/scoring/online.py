@@ -19,7 +19,7 @@ from selfie.scoring.worker import Worker
 Score = Callable[[Sequence[Row], Wanted], Sequence[RowScore]]
 
 _LEAST_RETRY_S, _MOST_RETRY_S = 0.1, 30.0
-_NEWEST = 0.3
+_NEWEST, _TELLING = 0.3, 0.5
 
 
 class OnlineQueue:
@@ -123,8 +123,12 @@ class OnlineQueue:
             _deliver(job, {row: found[row] for row in taken})
 
     def _learn(self, tokens: int, seconds: float) -> None:
-        metrics.BATCH_FILL.observe(tokens / self._token_budget)
+        fill = tokens / self._token_budget
+        metrics.BATCH_FILL.observe(fill)
         metrics.TOKENS.labels("online").inc(tokens)
+        if fill < _TELLING:
+            # A small turn is mostly overhead, and would make a long queue look endless.
+            return
         speed = tokens / max(seconds, 1e-6)
         self._tokens_per_s = _NEWEST * speed + (1 - _NEWEST) * (self._tokens_per_s or speed)
 

@@ -9,8 +9,7 @@ from selfie.method.arrays import BoolArray, FloatArray
 from selfie.method.statistics import accuracy, expected_calibration_error, log_loss
 from selfie.method.subsets import chosen_is_shorter, in_gate_half, length_matched
 from selfie.scoring.judged import Fields
-from selfie.scoring.precision import error_bound
-from selfie.scoring.rewards import RewardRule
+from selfie.scoring.rewards import RewardRule, least_certain_two
 from selfie.scoring.sample_measures import divergence_measure
 
 Measures = dict[str, float]
@@ -27,9 +26,10 @@ class PreferenceTally:
 
     def add(self, scored: Sequence[Fields], pair: Fields) -> None:
         """One pair by PAIR_SCHEMA, chosen by people, and its two responses by SCORED_SCHEMA."""
-        lengths = [pair["chosen_tokens"], pair["rejected_tokens"]]
-        mean_band = self._rule.per_token.tie_band(lengths)
-        self._rows.append((*(float(pair[name]) for name in _PAIR_COLUMNS), mean_band))
+        mean = self._rule.per_token
+        mean_band = least_certain_two([mean.bound_by(row["error_bound"], row["tokens"]) for row in scored])
+        errors = (row["error_bound"] for row in scored)
+        self._rows.append((*(float(pair[name]) for name in _PAIR_COLUMNS), mean_band, *errors))
         self._gate.append(in_gate_half(pair["pair_id"]))
         self._divergence.extend(row["divergence"] for row in scored if row["divergence"] is not None)
 
@@ -56,7 +56,7 @@ class PreferenceTally:
         }
 
     def _columns(self) -> dict[str, FloatArray]:
-        return dict(zip((*_PAIR_COLUMNS, "mean_band"), np.array(self._rows).T, strict=True))
+        return dict(zip((*_PAIR_COLUMNS, *_BOUNDS), np.array(self._rows).T, strict=True))
 
     def _divergence_measure(self, columns: dict[str, FloatArray]) -> Measures:
         tokens = np.stack([columns["chosen_tokens"], columns["rejected_tokens"]], axis=1)
@@ -72,6 +72,7 @@ _PAIR_COLUMNS = (
     "chosen_reference_logprob",
     "rejected_reference_logprob",
 )
+_BOUNDS = ("mean_band", "chosen_error", "rejected_error")
 
 
 def _judge_measures(columns: dict[str, FloatArray]) -> Measures:
@@ -91,9 +92,9 @@ def _baseline_measures(columns: dict[str, FloatArray]) -> Measures:
     """Prefer the longer one; prefer the likelier one by the reference, per token or in all."""
     chosen, rejected = columns["chosen_tokens"], columns["rejected_tokens"]
     first, second = columns["chosen_reference_logprob"], columns["rejected_reference_logprob"]
-    bound_of = np.vectorize(error_bound, otypes=[float])
-    summed = _outside_band(first - second, bound_of(chosen) + bound_of(rejected))
-    bands = bound_of(chosen) / chosen + bound_of(rejected) / rejected
+    errors = columns["chosen_error"], columns["rejected_error"]
+    summed = _outside_band(first - second, errors[0] + errors[1])
+    bands = errors[0] / chosen + errors[1] / rejected
     per_token = _outside_band(first / chosen - second / rejected, bands)
     return {
         "accuracy_longer": accuracy(chosen - rejected).value,

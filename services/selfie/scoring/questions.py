@@ -10,7 +10,9 @@ from typing import Literal
 
 from selfie.errors import InvalidInput
 from selfie.models.chat import ChatTokenizer
-from selfie.scoring.rewards import RewardRule
+from selfie.scoring.places import PairName
+from selfie.scoring.precision import AnyMode
+from selfie.scoring.rewards import RewardRule, least_certain_two
 from selfie.scoring.rows import Engine, Row
 
 Truncation = Literal["fail", "prompt_start", "response_end"]
@@ -38,17 +40,20 @@ class Options:
     """How rewards are made and compared.
 
     ``lambdas`` are the extrapolations to score with as well, and margins up to ``tie_margin`` are
-    ties even where the error is smaller.
+    ties even where the error is smaller. ``precision`` None is what the scorer was told to use, and
+    ``weights`` None those that it was started with.
     """
 
     rule: RewardRule = field(default_factory=RewardRule)
     lambdas: tuple[float, ...] = ()
     truncation: Truncation = "fail"
     tie_margin: float = 0.0
+    precision: AnyMode | None = None
+    weights: PairName | None = None
 
-    def tie_band(self, tokens: Sequence[int]) -> float:
-        """Margins up to this are ties, among responses so long."""
-        return max(self.tie_margin, self.rule.tie_band(tokens))
+    def tie_band(self, bounds: Sequence[float]) -> float:
+        """Margins up to this are ties, among rewards of such bounds."""
+        return max(self.tie_margin, least_certain_two(bounds))
 
 
 @dataclass(frozen=True)

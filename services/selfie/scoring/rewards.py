@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from selfie.method.choices import NormalizationName
 from selfie.method.rewards import NORMALIZATIONS, implicit_reward
-from selfie.scoring.precision import error_bound
+from selfie.scoring.precision import Products, error_bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +33,21 @@ class RewardRule:
         summed = implicit_reward(logprob, self.baseline(reference_logprob), beta=self.beta)
         return float(NORMALIZATIONS[self.normalization](summed, tokens))
 
-    def bound(self, tokens: int) -> float:
-        """Bound of the error of one reward, by precision mode `exact`; ``tokens`` is at least 1."""
+    def bound(self, tokens: int, products: Products = "float32") -> float:
+        """Bound of the error of one reward that was computed in these products; ``tokens`` is at least 1."""
+        return self.bound_by(error_bound(tokens, products=products), tokens)
+
+    def bound_by(self, error: float, tokens: int) -> float:
+        """The same where either sum is off by at most ``error``, in nats."""
         sums = 1 if self.without_reference else 2
-        bound = sums * self.beta * error_bound(tokens)
+        bound = sums * self.beta * error
         return bound / tokens if self.normalization == "mean" else bound
 
     def tie_band(self, tokens: Sequence[int]) -> float:
         """Margins up to this are ties: the error of the least certain two of responses so long."""
-        return sum(sorted(self.bound(count) for count in tokens)[-2:])
+        return least_certain_two([self.bound(count) for count in tokens])
+
+
+def least_certain_two(bounds: Sequence[float]) -> float:
+    """Bound of the error of any margin between rewards of such bounds."""
+    return sum(sorted(bounds)[-2:])

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from selfie.method.extrapolation import extrapolated_logprob
+from selfie.scoring.precision import EXACT, IN_FLOAT32, Arithmetic, Mode
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,10 +29,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to measure beside the two log-probabilities."""
+    """What to measure beside the two log-probabilities, and how exactly.
+
+    ``keep_prompts``: the prompts will be asked about again. ``weights`` is the key of the pair that scores;
+    an empty one is that which the scorer was started with.
+    """
 
     lambdas: tuple[float, ...] = ()
     divergence: bool = False
+    mode: Mode = EXACT
+    keep_prompts: bool = False
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class RowScore(PolicyTokens):
     reference_tokens: Floats
     log_z: tuple[float, ...] = ()
     divergence: float | None = None
+    arithmetic: Arithmetic = IN_FLOAT32
 
     @cached_property
     def reference_logprob(self) -> float:
@@ -77,6 +86,7 @@ class PolicyScore(PolicyTokens):
 
     reference_logprob: float
     divergence: None = None
+    arithmetic: Arithmetic = IN_FLOAT32
 
     def extrapolated_logprob(self, _index: int, _lam: float) -> float:
         """The policy's own: without the reference's distributions there is nothing to extrapolate by."""
@@ -98,6 +108,10 @@ class Engine(Protocol):
     @property
     def vocabulary(self) -> int: ...
 
+    def arithmetic(self, mode: Mode) -> Arithmetic:
+        """What a mode comes to on this machine."""
+        ...
+
     def batches(self, rows: Sequence[Row]) -> list[list[int]]:
         """Splits the rows' indices into batches of similar length that are computed at once."""
         ...
@@ -106,6 +120,6 @@ class Engine(Protocol):
         """Scores in the order of the rows."""
         ...
 
-    def policy_tokens(self, rows: Sequence[Row]) -> list[Floats]:
+    def policy_tokens(self, rows: Sequence[Row], mode: Mode = EXACT) -> list[Floats]:
         """Log-probabilities of each row's response tokens under the policy alone."""
         ...

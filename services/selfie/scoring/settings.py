@@ -6,6 +6,8 @@ from pydantic import Field
 
 from selfie.rpc.settings import ServerSettings
 from selfie.scoring.calls import OnlineLimits
+from selfie.scoring.places import Places
+from selfie.scoring.precision import AnyMode
 
 _DIGEST = "^([0-9a-f]{64})?$"
 
@@ -27,6 +29,19 @@ class ScoringSettings(ServerSettings):
         None, description="File with a fit of these weights' margins to what people prefer."
     )
     verify_weights: bool = Field(True, description="Compute the digests of the weights before they judge.")
+    precision: AnyMode = Field(
+        "exact", description="Mode of calls that ask for none: exact, balanced, fast or auto."
+    )
+    prompt_cache_mib: int = Field(
+        256, ge=0, description="Memory for prompts of online calls that may be asked about again, in MiB."
+    )
+    weights_prefixes: tuple[str, ...] = Field(
+        (), description="URIs below which calls may name other weights; without any, none."
+    )
+    caller_weights: dict[str, tuple[str, ...]] = Field(
+        {}, description="By the name of an API token, the URIs below which it may; without any, all of them."
+    )
+    weights_memory_mib: int = Field(4096, ge=0, description="Memory for such weights, in MiB.")
     device: str = Field("cpu", description="Device of both models, for example cpu or cuda:0.")
     token_budget: int = Field(
         1024, ge=1, description="Tokens computed at once; a prompt with a longer response runs alone."
@@ -41,6 +56,11 @@ class ScoringSettings(ServerSettings):
     remembered_tokens: int = Field(
         1_000_000, ge=0, description="Response tokens whose scores are kept for the next call."
     )
+
+    @property
+    def places(self) -> Places:
+        """What other weights calls may name."""
+        return Places(self.weights_prefixes, self.caller_weights)
 
     @property
     def online_limits(self) -> OnlineLimits:

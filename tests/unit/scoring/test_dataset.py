@@ -15,9 +15,10 @@ from selfie.errors import Cancelled, FailedPrecondition, InvalidInput
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc.operation_context import OperationContext
 from selfie.scoring.core import Scorer
-from selfie.scoring.dataset import Task, score_dataset
+from selfie.scoring.dataset import score_dataset
 from selfie.scoring.judged import Judging
 from selfie.scoring.rewards import RewardRule
+from selfie.scoring.tasks import Task
 from selfie.scoring.worker import Worker
 
 PROMPTS, SAMPLES = 5, 2

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from selfie.errors import FailedPrecondition
 from selfie.models.loading import load_policy
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
-from selfie.scoring.precision import error_bound
+from selfie.scoring.precision import Machine, error_bound
 from selfie.scoring.rows import Row, RowScore, Wanted
 
 LAMBDAS = (0.25, 1.0)
@@ -79,6 +79,63 @@ def test_every_sum_is_within_the_stated_bound_of_float64(
         assert score.divergence == pytest.approx(expected, abs=1e-6)
 
 
+def test_rounded_products_keep_every_sum_within_the_bound_that_they_state(
+    policy: PreTrainedModel, reference: PreTrainedModel, engine: PreferenceEngine, rows: list[Row]
+):
+    rounding = PreferenceEngine(
+        Checkpoint(policy, "a" * 64), Checkpoint(reference, "b" * 64), machine=Machine(bfloat16=True)
+    )
+    exact, fast = engine.score(rows, Wanted()), rounding.score(rows, Wanted(mode="fast"))
+    assert [score.arithmetic for score in fast] == [rounding.arithmetic("fast")] * len(rows)
+    assert rounding.arithmetic("fast").products == "bfloat16"
+    errors = [abs(a.policy_logprob - b.policy_logprob) for a, b in zip(exact, fast, strict=True)]
+    assert all(
+        error < error_bound(row.tokens, products="bfloat16") for error, row in zip(errors, exact, strict=True)
+    )
+    assert max(errors) > error_bound(200)
+    tokens = rounding.policy_tokens(rows, "fast")
+    for one, score in zip(tokens, fast, strict=True):
+        assert one.sum() == pytest.approx(
+            score.policy_logprob, abs=2 * score.arithmetic.error_bound(len(one))
+        )
+
+
+def test_exact_is_the_same_to_the_last_bit_beside_other_modes(
+    policy: PreTrainedModel, reference: PreTrainedModel, rows: list[Row]
+):
+    engine = PreferenceEngine(
+        Checkpoint(policy, "a" * 64), Checkpoint(reference, "b" * 64), machine=Machine(bfloat16=True)
+    )
+    before = engine.score(rows, Wanted())
+    engine.score(rows, Wanted(mode="fast"))
+    after = engine.score(rows, Wanted())
+    assert [a.policy_logprob for a in before] == [b.policy_logprob for b in after]
+    assert [a.reference_logprob for a in before] == [b.reference_logprob for b in after]
+
+
+def test_a_prompt_that_is_asked_about_again_is_not_computed_again(
+    policy: PreTrainedModel, reference: PreTrainedModel, engine: PreferenceEngine, rows: list[Row]
+):
+    seen: list[int] = []
+    counted = copy.deepcopy(reference)
+    counted.get_input_embeddings().register_forward_hook(lambda _m, ids, _out: seen.append(len(ids[0])))
+    keeping = PreferenceEngine(
+        Checkpoint(policy, "a" * 64), Checkpoint(counted, "b" * 64), prompt_bytes=1 << 24
+    )
+    siblings = [Row(rows[6].prompt_ids, row.response_ids) for row in rows[:4]]
+    wanted = Wanted(LAMBDAS, divergence=True, keep_prompts=True)
+    expected = engine.score(siblings, WANTED)
+    seen.clear()
+    first, second = keeping.score(siblings[:2], wanted), keeping.score(siblings, wanted)
+    assert seen == [250 + 0 + 29, 0 + 29 + 8 + 199]
+    for found in (first, second):
+        for one, other in zip(found, expected, strict=False):
+            bound = 2 * error_bound(one.tokens)
+            assert one.policy_logprob == pytest.approx(other.policy_logprob, abs=bound)
+            assert one.reference_logprob == pytest.approx(other.reference_logprob, abs=bound)
+            assert one.log_z == pytest.approx(other.log_z, abs=2 * bound)
+
+
 def test_each_token_is_scored_at_its_own_place(
     engine: PreferenceEngine, policy: PreTrainedModel, rows: list[Row]
 ):
@@ -115,7 +172,7 @@ def test_responses_to_one_prompt_share_its_computation(engine: PreferenceEngine,
 def test_the_same_weights_give_no_reward_and_run_once(reference: PreTrainedModel, rows: list[Row]):
     runs: list[int] = []
     counted = copy.deepcopy(reference)
-    counted.base_model.register_forward_hook(lambda *_: runs.append(1))
+    counted.get_input_embeddings().register_forward_hook(lambda *_: runs.append(1))
     same = PreferenceEngine(Checkpoint(counted, "a" * 64), Checkpoint(counted, "a" * 64))
     runs.clear()
     (score,) = same.score(rows[:1], WANTED)

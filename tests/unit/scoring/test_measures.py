@@ -6,6 +6,7 @@ import pytest
 
 from selfie.method.pairing import NoPair
 from selfie.method.subsets import in_gate_half
+from selfie.scoring.precision import error_bound
 from selfie.scoring.preference_measures import PreferenceTally
 from selfie.scoring.rewards import RewardRule
 from selfie.scoring.sample_measures import SampleTally
@@ -96,12 +97,19 @@ def labelled(name: str, margin: float, lengths: tuple[int, int], **fields):
 @pytest.fixture
 def tally() -> PreferenceTally:
     made = PreferenceTally(RewardRule())
-    scored = [response([1], divergence=0.25), response([2], divergence=0.75)]
-    made.add(scored, labelled("a", 1.0, (10, 10)))
-    made.add(scored, labelled("e", 0.0005, (20, 10), margin_mean=0.5))
-    made.add(scored, labelled("c", -1.0, (10, 20)))
-    made.add(scored, labelled("d", 2.0, (30, 10), rejected_reference_logprob=-5.0))
+    made.add(sides(10, 10), labelled("a", 1.0, (10, 10)))
+    made.add(sides(20, 10), labelled("e", 0.0005, (20, 10), margin_mean=0.5))
+    made.add(sides(10, 20), labelled("c", -1.0, (10, 20)))
+    made.add(sides(30, 10), labelled("d", 2.0, (30, 10), rejected_reference_logprob=-5.0))
     return made
+
+
+def sides(*lengths: int) -> list[dict]:
+    """Two scored responses so long."""
+    return [
+        {**response([1] * length, divergence=divergence), "error_bound": error_bound(length)}
+        for length, divergence in zip(lengths, (0.25, 0.75), strict=True)
+    ]
 
 
 def test_the_judge_is_right_wrong_or_half_right_where_it_cannot_tell(tally: PreferenceTally):
@@ -147,7 +155,7 @@ def test_divergence_is_weighted_by_tokens(tally: PreferenceTally):
 
 def test_a_subset_without_pairs_has_a_size_and_no_accuracy():
     tally = PreferenceTally(RewardRule())
-    tally.add([], labelled("a", 1.0, (30, 10)))
+    tally.add([side | {"divergence": None} for side in sides(30, 10)], labelled("a", 1.0, (30, 10)))
     found = tally.measures()
     assert found["n_length_matched"] == found["n_chosen_shorter"] == 0
     assert "accuracy_length_matched" not in found

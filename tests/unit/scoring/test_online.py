@@ -161,6 +161,15 @@ def test_a_call_that_comes_too_late_whatever_it_asks_is_refused_unseen(queue: On
     queue.check()
 
 
+def test_how_long_small_calls_take_says_nothing_of_a_long_queue(queue: OnlineQueue, score: HeldScore):
+    assert found(queue.add([row(1, 2)], PLAIN)) == [1.0]
+    hold(queue, score)
+    # Four tokens took a second; at that pace these twenty would take five.
+    answer = queue.add([row(2)], PLAIN, deadline=score.now + 4)
+    score.go_on.set()
+    assert found(answer) == [2.0]
+
+
 def test_a_call_is_attempted_where_nothing_waits_whatever_its_deadline(queue: OnlineQueue):
     assert found(queue.add([row(1)], PLAIN)) == [1.0]
     assert found(queue.add([row(2)], PLAIN, deadline=100.0 + 1.5)) == [2.0]

@@ -28,7 +28,7 @@ def test_every_response_is_predicted_from_its_own_prompt_and_its_own_tokens(rows
     scored = iter(packed.scored)
     for row in rows:
         for index in range(len(row.response_ids)):
-            assert row.prompt_ids + row.response_ids[:index] in seen[next(scored)]
+            assert row.prompt_ids + row.response_ids[:index] in seen[packed.wanted[next(scored)]]
     assert next(scored, None) is None
 
 
