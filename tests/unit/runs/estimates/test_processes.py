@@ -22,10 +22,19 @@ def test_with_a_shared_accelerator_the_engine_goes_and_comes_again(case_of):
 
 def test_with_an_accelerator_of_its_own_the_engine_stays_until_the_next_round(case_of):
     found = processes_of(case_of(counts=(10, 10), gpu="separate", **PART).spec)
-    assert found[Step(0, "evaluate-heldout")] == Held(("engine", "scoring"), ("scoring",))
-    assert found[Step(1, "generate")] == Held(("engine",), ())
+    assert found[Step(0, "evaluate-heldout")] == Held(("engine", "scoring"), ())
     # After the last round nobody wants it.
-    assert found[Step(2, "evaluate-heldout")] == Held(("scoring",), ("scoring",))
+    assert found[Step(2, "evaluate-heldout")] == Held(("scoring",), ())
+
+
+def test_with_an_accelerator_of_their_own_scoring_workers_are_started_a_step_ahead(case_of):
+    found = processes_of(case_of(counts=(10, 10), gpu="separate", **PART).spec)
+    assert found[Step(0, "evaluate-samples")] == Held(("engine", "scoring"), ("scoring",))
+    # Those that measured the seed's policy judge its samples too.
+    assert found[Step(1, "generate")] == Held(("engine", "scoring"), ())
+    assert found[Step(1, "score")] == Held(("scoring",), ())
+    # What is published last is not known a step before.
+    assert found[Step(1, "serve")].started == ("engine",)
 
 
 def test_programs_are_processes_that_last_one_step(case_of):
