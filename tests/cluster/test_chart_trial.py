@@ -8,7 +8,8 @@ from killing import MODEL, SPEC
 SECONDS = 1200
 
 
-def test_helm_test_takes_a_small_run_through_every_step(release: Installation) -> None:
+def test_helm_test_takes_a_small_run_through_every_step(release_on_volume: Installation) -> None:
+    release = release_on_volume
     spec = yaml.safe_load(SPEC.format(model=MODEL))["spec"]
     release.install(trial={"seconds": SECONDS, "spec": spec})
     told = release.helm.run(
