@@ -1,7 +1,9 @@
 """`helm test` on real pods, with the tiny model in place of the image's own."""
 
+import pytest
 import yaml
 
+from charts import Refused
 from installations import RELEASE, Installation
 from killing import MODEL, SPEC
 
@@ -12,9 +14,11 @@ def test_helm_test_takes_a_small_run_through_every_step(release_on_volume: Insta
     release = release_on_volume
     spec = yaml.safe_load(SPEC.format(model=MODEL))["spec"]
     release.install(trial={"seconds": SECONDS, "spec": spec})
-    told = release.helm.run(
-        "test", RELEASE, f"-n={release.namespace}", f"--timeout={SECONDS}s", seconds=SECONDS + 60
-    )
+    asked = ("test", RELEASE, f"-n={release.namespace}", f"--timeout={SECONDS}s")
+    try:
+        told = release.helm.run(*asked, seconds=SECONDS + 60)
+    except Refused as error:
+        pytest.fail(f"{error}\n{release.kubectl('logs', f'pod/{RELEASE}-trial')}")
     assert "Phase:          Succeeded" in told
     assert release.found("sfr")["items"] == []
     assert not [pod for pod in release.found("pods")["items"] if pod["metadata"]["name"].endswith("-trial")]
