@@ -5,14 +5,23 @@ import yaml
 
 from charts import Refused
 from installations import RELEASE, Installation
-from killing import MODEL, SPEC
+from killing import MODEL
 
 SECONDS = 1200
+SPEC = """
+model: {{uri: {model}}}
+seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, size: 4, heldoutSize: 4, epochs: 1}}
+rounds: [{{prompts: {{dataset: prompts.jsonl, count: 4}}}}]
+generation: {{samplesPerPrompt: 2, maxNewTokens: 8, maxPromptTokens: 128}}
+filter: {{cut: keep}}
+training: {{batch: 2}}
+evaluation: {{prompts: {{dataset: prompts.jsonl, from: 4, count: 2}}}}
+"""
 
 
 def test_helm_test_takes_a_small_run_through_every_step(release_on_volume: Installation) -> None:
     release = release_on_volume
-    spec = yaml.safe_load(SPEC.format(model=MODEL))["spec"]
+    spec = yaml.safe_load(SPEC.format(model=MODEL))
     release.install(trial={"seconds": SECONDS, "spec": spec})
     asked = ("test", RELEASE, f"-n={release.namespace}", f"--timeout={SECONDS}s")
     try:
