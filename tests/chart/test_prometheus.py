@@ -128,7 +128,9 @@ def seen(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory, tiny_chec
         operating = stack.enter_context(operator.running())
         stand_ins.add("operator", operator.metrics_address())
         file = write_run(folder, tiny_checkpoint)
-        file.write_text(file.read_text() + "  deadlines: {stageSeconds: 3600}\n")
+        # Prometheus takes up to five seconds to turn to a process that it has just been told of.
+        longer = "  deadlines: {stageSeconds: 3600}\n  gpu: separate\n"
+        file.write_text(file.read_text().replace("maxNewTokens: 24", "maxNewTokens: 96") + longer)
         arguments = (
             "selfie.cli",
             "run",

@@ -10,12 +10,13 @@ from killing import MODEL
 SECONDS = 1200
 SPEC = """
 model: {{uri: {model}}}
-seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, size: 4, heldoutSize: 4, epochs: 1}}
-rounds: [{{prompts: {{dataset: prompts.jsonl, count: 4}}}}]
-generation: {{samplesPerPrompt: 2, maxNewTokens: 8, maxPromptTokens: 128}}
+seed:
+  {{dataset: seed.jsonl, size: 8, epochs: 6, learningRate: "0.001", heldout: heldout.jsonl, heldoutSize: 4}}
+rounds: [{{prompts: {{dataset: prompts.jsonl, count: 8}}}}]
+generation: {{samplesPerPrompt: 2, maxNewTokens: 24, maxPromptTokens: 128}}
 filter: {{cut: keep}}
-training: {{batch: 2}}
-evaluation: {{prompts: {{dataset: prompts.jsonl, from: 4, count: 2}}}}
+training: {{batch: 2, learningRate: "0.001"}}
+evaluation: {{prompts: {{dataset: prompts.jsonl, from: 8, count: 2}}}}
 """
 
 
