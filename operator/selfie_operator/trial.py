@@ -56,7 +56,14 @@ async def tried(api: Api, run: Object, settings: TrialSettings) -> str:
 async def _ended(api: Api, made: Object, settings: TrialSettings) -> str:
     told = ""
     while True:
-        found = await api.get(SELFIE_RUN, name_of(made), namespace=settings.namespace)
+        try:
+            found = await api.get(SELFIE_RUN, name_of(made), namespace=settings.namespace)
+        except SelfieError as error:
+            if not error.retryable:
+                raise
+            sys.stdout.write(f"{error}\n")
+            await asyncio.sleep(settings.look_seconds)
+            continue
         if found is None:
             raise FailedPrecondition("TrialGone", f"{name_of(made)} was deleted by somebody else")
         status = status_from_object(found.get("status"))

@@ -28,8 +28,8 @@ def slow(seconds: str) -> Series:
     return {f'{name}{{{SCORE}, le="{le}"}}': values for le, values in (*others.items(), ("+Inf", "0+60x60"))}
 
 
-def info(state: str) -> Series:
-    return {f'selfie_run_info{{{RUN}, state="{state}", reason="Why"}}': "1x60"}
+def info(state: str, reason: str = "Why") -> Series:
+    return {f'selfie_run_info{{{RUN}, state="{state}", reason="{reason}"}}': "1x60"}
 
 
 REASON = f'{OF}, method="m", state="failed"'
@@ -71,7 +71,7 @@ CASES: Mapping[str, tuple[Series, Series]] = {
         },
         {f"selfie_run_stage_active_seconds{{{RUN}}}": "90x60"},
     ),
-    "SelfieRunFailed": (info("failed"), info("complete")),
+    "SelfieRunFailed": (info("failed"), {**info("complete"), **info("failed", "Cancelled")}),
     "SelfieGateCrossed": (
         {f'selfie_round_breaches{{{RUN}, round="1"}}': "1x60"},
         {f'selfie_round_breaches{{{RUN}, round="1"}}': "0x60"},

@@ -21,6 +21,8 @@ import yaml
 from certificates import Authority, Files
 from charts import CHART, VALUES, Rendered, found_helm
 from cluster.ports import free_ports
+from cluster.running import Cluster
+from clusters import started_or_skipped
 from killing import write_run
 from prometheus import alerts
 from scraping import NAMESPACE, Prometheus, scraping
@@ -33,9 +35,9 @@ RELEASE = "r"
 RUN_SECONDS = 900
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(CHART.glob("dashboards/*.json"))}
 
-# What this machine cannot have: an API server that an operator asks, and servers on accelerators.
+# What is not brought about here: Jobs of a cluster, a watch that breaks, and servers on accelerators.
 STAND_IN_PANELS = re.compile(
-    r"selfie_operator_|selfie_training_(api|jobs)_|selfie_runs|selfie_round_stage_|component=\"operator\"|tgi_|vllm:"
+    r"selfie_training_(api|jobs)_|selfie_round_stage_|selfie_operator_watch_restarts|tgi_|vllm:"
 )
 STAND_IN_ALERTS = {
     "SelfieOperatorNoLeader",
@@ -43,7 +45,6 @@ STAND_IN_ALERTS = {
     "SelfieWatchStale",
     "SelfieQueueStuck",
     "SelfieReconcileErrorRatio",
-    "SelfieRunStalled",
     "SelfieStageNearDeadline",
     "SelfieRunFailed",
     "SelfieGateCrossed",
@@ -123,8 +124,13 @@ def seen(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory, tiny_chec
         scorer = Scorer(folder, tiny_checkpoint)
         process = stack.enter_context(scorer.running())
         stand_ins.add("scorer", scorer.metrics_address())
+        operator = Operator(folder, rendered, stack.enter_context(started_or_skipped("control-plane")))
+        operating = stack.enter_context(operator.running())
+        stand_ins.add("operator", operator.metrics_address())
         file = write_run(folder, tiny_checkpoint)
-        file.write_text(file.read_text() + "  deadlines: {stageSeconds: 3600}\n")
+        # Prometheus takes up to five seconds to turn to a process that it has just been told of.
+        longer = "  deadlines: {stageSeconds: 3600}\n  gpu: separate\n"
+        file.write_text(file.read_text().replace("maxNewTokens: 24", "maxNewTokens: 96") + longer)
         arguments = (
             "selfie.cli",
             "run",
@@ -133,6 +139,8 @@ def seen(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory, tiny_chec
             f"--metrics-port={port}",
         )
         run = stack.enter_context(started(folder, "run", *arguments))
+        until(lambda: prometheus.now("selfie_operator_is_leader == 1"), seconds=120)
+        operator.begins_a_run()
         deadline = time.monotonic() + RUN_SECONDS
         while run.poll() is None:
             assert time.monotonic() < deadline, (folder / "run.log").read_text()[-2000:]
@@ -142,9 +150,11 @@ def seen(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory, tiny_chec
         time.sleep(3)
         _look(prometheus, rendered, found.real_panels, found.real_alerts, found)
         print("without stand-ins:", sorted(found.queries_without_data), sorted(found.real_alerts))
+        stand_ins.remove("operator")
         stand_ins.show()
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        for ended in (process, operating):
+            ended.send_signal(signal.SIGTERM)
+            ended.wait(120)
         time.sleep(45)
         found.scorer_was_seen_to_go = bool(prometheus.now(f'up{{job="{RELEASE}-scorer"}} == 0'))
         _look(prometheus, rendered, found.stand_in_panels, found.stand_in_alerts, found)
@@ -166,6 +176,42 @@ def _look(
         for rule in group["rules"]:
             if "alert" in rule and prometheus.has_data(rule["expr"]):
                 fired.add(rule["alert"])
+
+
+class Operator:
+    """A real one on a control plane of its own, with a run whose store cannot be reached."""
+
+    def __init__(self, folder: Path, rendered: Rendered, cluster: Cluster) -> None:
+        self._folder = folder
+        self._cluster = cluster
+        self._ports = folder / "operator.json"
+        self._pods = folder / "pods.yaml"
+        self._pods.write_text(yaml.safe_dump(rendered.run_pods()))
+
+    @contextmanager
+    def running(self) -> Iterator["subprocess.Popen[bytes]"]:
+        kubectl = self._cluster.kubectl
+        kubectl("apply", "--server-side", "-f", str(CHART / "files/selfieruns.selfie.dev.yaml"))
+        kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        kubectl("create", "namespace", NAMESPACE)
+        arguments = (
+            f"--kubeconfig={self._cluster.kubeconfig}",
+            f"--namespace={NAMESPACE}",
+            "--port=0",
+            f"--port-file={self._ports}",
+            f"--pods={self._pods}",
+            "--artifacts-root=file:///dev/null/runs",
+        )
+        with started(self._folder, "operator", "selfie_operator", *arguments) as process:
+            until(self._ports.exists, seconds=180)
+            yield process
+
+    def metrics_address(self) -> str:
+        return f"127.0.0.1:{json.loads(self._ports.read_text())['port']}"
+
+    def begins_a_run(self) -> None:
+        """Once it is watched, so that what comes of it is counted from nothing."""
+        self._cluster.kubectl("apply", "-f", str(ROOT / "examples/quickstart.yaml"), f"-n={NAMESPACE}")
 
 
 class Scorer:
@@ -270,7 +316,8 @@ def test_every_alert_that_can_be_brought_about_here_is_due(seen: Seen) -> None:
 
 @pytest.mark.timeout(1500)
 def test_no_other_alert_was_due_while_all_was_well(seen: Seen) -> None:
-    assert seen.real_alerts & STAND_IN_ALERTS == set()
+    # An operator that has just been started does not lead yet; the alert waits five minutes.
+    assert seen.real_alerts & STAND_IN_ALERTS <= {"SelfieOperatorNoLeader"}
 
 
 @pytest.mark.timeout(1500)

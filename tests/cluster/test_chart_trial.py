@@ -1,19 +1,34 @@
 """`helm test` on real pods, with the tiny model in place of the image's own."""
 
+import pytest
 import yaml
 
+from charts import Refused
 from installations import RELEASE, Installation
-from killing import MODEL, SPEC
+from killing import MODEL
 
 SECONDS = 1200
+SPEC = """
+model: {{uri: {model}}}
+seed:
+  {{dataset: seed.jsonl, size: 8, epochs: 6, learningRate: "0.001", heldout: heldout.jsonl, heldoutSize: 4}}
+rounds: [{{prompts: {{dataset: prompts.jsonl, count: 8}}}}]
+generation: {{samplesPerPrompt: 2, maxNewTokens: 24, maxPromptTokens: 128}}
+filter: {{cut: keep}}
+training: {{batch: 2, learningRate: "0.001"}}
+evaluation: {{prompts: {{dataset: prompts.jsonl, from: 8, count: 2}}}}
+"""
 
 
-def test_helm_test_takes_a_small_run_through_every_step(release: Installation) -> None:
-    spec = yaml.safe_load(SPEC.format(model=MODEL))["spec"]
+def test_helm_test_takes_a_small_run_through_every_step(release_on_volume: Installation) -> None:
+    release = release_on_volume
+    spec = yaml.safe_load(SPEC.format(model=MODEL))
     release.install(trial={"seconds": SECONDS, "spec": spec})
-    told = release.helm.run(
-        "test", RELEASE, f"-n={release.namespace}", f"--timeout={SECONDS}s", seconds=SECONDS + 60
-    )
+    asked = ("test", RELEASE, f"-n={release.namespace}", f"--timeout={SECONDS}s")
+    try:
+        told = release.helm.run(*asked, seconds=SECONDS + 60)
+    except Refused as error:
+        pytest.fail(f"{error}\n{release.kubectl('logs', f'pod/{RELEASE}-trial')}")
     assert "Phase:          Succeeded" in told
     assert release.found("sfr")["items"] == []
     assert not [pod for pod in release.found("pods")["items"] if pod["metadata"]["name"].endswith("-trial")]

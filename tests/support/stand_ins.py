@@ -81,6 +81,10 @@ class StandIns:
         """Shows one more process, a real one."""
         self._more[component] = address
 
+    def remove(self, component: str) -> None:
+        """It is gone."""
+        del self._more[component]
+
     @contextmanager
     def served(self) -> Iterator[str]:
         """Yields the URL of service discovery, which knows nobody at first."""
@@ -98,7 +102,7 @@ class StandIns:
         _runs(self._board)
 
     def _targets(self) -> bytes:
-        return json.dumps(targets({**self._shown, **self._more})).encode()
+        return json.dumps([*targets(self._shown), *targets(self._more)]).encode()
 
     def _engine(self) -> bytes:
         self._tick()

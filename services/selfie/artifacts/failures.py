@@ -7,6 +7,7 @@ the path and a remedy in the message, and the original chained. Other errors, su
 """
 
 import errno
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -42,6 +43,7 @@ _REMEDIES_BY_CLASS = {
     "FileNotFoundError": "create the bucket or correct the URI",
     "PermissionError": "give these credentials the right to read, write, list and delete there",
 }
+_RANDOM = re.compile(r"[0-9a-f]{32}")
 _OTHER_REMEDY = "check that the store is up and can be reached from here, then try again"
 
 
@@ -101,7 +103,8 @@ def _is_unsupported(error: Exception) -> bool:
 
 
 def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """What the outside says, without our random names: the same failure has the same words each time."""
+    return _RANDOM.sub("…", str(error)) or type(error).__name__
 
 
 def _remedy(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import uuid
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from selfie.artifacts.failures import translated
 from selfie.artifacts.object_files import ObjectFiles
-from selfie.artifacts.store import Store
+from selfie.artifacts.store import Store, open_store
 from selfie.errors import AlreadyExists, FailedPrecondition, NotFound, SelfieError, Unavailable
 
 
@@ -149,3 +150,21 @@ def test_prometheus_is_told_of_what_a_store_does_wrong_and_of_nothing_else():
     with pytest.raises(Unavailable), translated("s3://bucket/x", missing=NotFound):
         raise ConnectionResetError("gone")
     assert counted() == before + 1
+
+
+@pytest.mark.parametrize("uri", ["file:///dev/null/runs", "file:///proc/1/runs"])
+def test_a_probe_that_fails_says_the_same_each_time(uri: str):
+    """Who writes it into a status, and looks again when that has changed, would never stop."""
+    said = set()
+    for _ in range(2):
+        with pytest.raises(Unavailable) as caught:
+            open_store(uri).probe_exclusive_create()
+        said.add(str(caught.value))
+    assert len(said) == 1
+    assert said.pop().startswith(f"{uri}: ")
+
+
+def test_names_that_are_made_up_are_not_told():
+    with pytest.raises(Unavailable) as caught, translated("s3://bucket/x", missing=Unavailable):
+        raise OSError(f"no space for .selfie-{uuid.uuid4().hex}")
+    assert "no space for .selfie-…;" in str(caught.value)

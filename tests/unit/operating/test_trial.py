@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from memory_api import MemoryApi
-from selfie.errors import FailedPrecondition
+from selfie.errors import FailedPrecondition, Unavailable
 from selfie.kube.objects import SELFIE_RUN
 from selfie_operator.trial import TrialSettings, tried
 
@@ -68,3 +68,19 @@ async def test_a_run_that_somebody_else_deletes_is_no_success():
     with pytest.raises(FailedPrecondition, match="somebody else"):
         await tried(api, RUN, settings())
     await gone
+
+
+async def test_an_api_server_that_is_away_for_a_moment_ends_no_trial():
+    api = MemoryApi()
+    faults = iter((True, False))
+
+    def away(verb: str, kind: Any) -> None:
+        if verb == "get" and next(faults, False):
+            raise Unavailable("gone for a moment")
+
+    ended = asyncio.create_task(
+        after(api.side(), lambda found: api.put(SELFIE_RUN, {**found, "status": condition("Complete")}))
+    )
+    api.fault = away
+    assert await tried(api, RUN, settings()) == "so it is"
+    await ended
