@@ -18,7 +18,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,8 @@ def useful_flops(pairs: Sequence[Pair]) -> float:
 
 def measured(
     name: str, pairs: list[Pair], options: argparse.Namespace, field_: dict[str, peers.Peer]
-) -> dict[str, Any]:
-    """Seconds a pair of everybody on a workload, errors against the reference sums, and the peak."""
+) -> Iterator[dict[str, Any]]:
+    """Figures of everybody on a workload, after each round those so far."""
     clock = CLOCKS[options.clock]
     seconds: dict[str, list[float]] = {who: [] for who in field_}
     sums: dict[str, list[float]] = {}
@@ -127,22 +127,33 @@ def measured(
             seconds[who].append((clock() - started) / len(some))
             told = f"{seconds[who][-1]:.3f} s a pair, load {os.getloadavg()[0]:.1f}"
             sys.stderr.write(f"{name} round {number} {who}: {told}\n")
-    peak, work = statistics.median(peaks), useful_flops(pairs) / len(pairs)
-    tokens = sum(len(part) for pair in pairs for part in pair) / len(pairs)
-    exact = sums["exact"]
-    rows = {}
-    for who, values in seconds.items():
-        typical = statistics.median(values)
-        rows[who] = {
-            "seconds_a_pair": typical,
-            "pairs_per_second": 1 / typical,
-            "useful_tokens_per_second": 2 * tokens / typical,
-            "share_of_gemm_peak": work / typical / peak,
-            "difference_from_exact": max(abs(a - b) for a, b in zip(sums[who], exact, strict=False)),
-            "rounds": len(values),
+        peak, work = statistics.median(peaks), useful_flops(pairs) / len(pairs)
+        tokens = sum(len(part) for pair in pairs for part in pair) / len(pairs)
+        yield {
+            "pairs": len(pairs),
+            "clock": options.clock,
+            "load": os.getloadavg()[0],
+            "gemm_peak_gflops": peak / 1e9,
+            "gflop_a_pair": work / 1e9,
+            "peers": {
+                who: _row(values, sums[who], sums["exact"], tokens=tokens, share=work / peak)
+                for who, values in seconds.items()
+            },
         }
-    how = {"pairs": len(pairs), "clock": options.clock, "load": os.getloadavg()[0]}
-    return how | {"gemm_peak_gflops": peak / 1e9, "gflop_a_pair": work / 1e9, "peers": rows}
+
+
+def _row(
+    values: list[float], sums: list[float], exact: list[float], *, tokens: float, share: float
+) -> dict[str, float]:
+    typical = statistics.median(values)
+    return {
+        "seconds_a_pair": typical,
+        "pairs_per_second": 1 / typical,
+        "useful_tokens_per_second": 2 * tokens / typical,
+        "share_of_gemm_peak": share / typical,
+        "difference_from_exact": max(abs(a - b) for a, b in zip(sums, exact, strict=False)),
+        "rounds": len(values),
+    }
 
 
 def latency(score: peers.Peer, pair: Pair, calls: int, clock: Clock) -> dict[str, float]:
@@ -189,6 +200,7 @@ def main() -> None:
     loads = {name: workload(name, options.pairs, directory) for name in names}
     clock = CLOCKS[options.clock]
     field_, missing, engine = field(options.batch)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     before = json.loads(options.output.read_text()) if options.output.exists() else {}
     for score in field_.values():
         score([Pair((1, 2, 3), (4, 5), (6,))])
@@ -201,13 +213,14 @@ def main() -> None:
         "workloads": before.get("workloads", {}),
     }
     for name in names:
-        found["workloads"][name] = measured(name, loads[name], options, field_)
+        for figures in measured(name, loads[name], options, field_):
+            found["workloads"][name] = figures
+            options.output.write_text(json.dumps(found, indent=2) + "\n")
     found["latency"] = before.get("latency", {})
     if "fixed" in loads and options.latency_calls:
         pair, calls = loads["fixed"][0], options.latency_calls
         found["latency"] = {who: latency(field_[who], pair, calls, clock) for who in ("exact", "hf-fp32")}
     found["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(found, indent=2) + "\n")
     sys.stdout.write(json.dumps(found, indent=2) + "\n" + ratios(found) + "\n")
 

@@ -39,7 +39,7 @@ def speed(found: Mapping[str, Any]) -> str:
                 )
             )
     told = [
-        f"{name}: {workload['pairs']} pairs a round, {workload['gflop_a_pair']:.0f} GFLOP a pair at the least; "
+        f"{name}: {workload['pairs']} pairs a round, {workload['gflop_a_pair']:.0f} GFLOP each; "
         f"{workload['clock']} seconds, load {workload['load']:.0f}; best float32 product "
         f"{workload['gemm_peak_gflops']:.0f} GFLOP/s."
         for name, workload in found["workloads"].items()

@@ -29,7 +29,7 @@ from selfie.v1 import scoring_pb2, scoring_pb2_grpc
 REQUESTS = int(os.environ.get("SELFIE_FUZZ", "600"))
 SEED = int(os.environ.get("SELFIE_FUZZ_SEED", "1"))
 AT_ONCE = 8
-TIMEOUT_S = max(120, REQUESTS // 50)
+TIMEOUT_S = max(120, REQUESTS // 5)
 
 pytestmark = pytest.mark.timeout(TIMEOUT_S)
 

@@ -84,7 +84,10 @@ class Fuzzer:
             "perToken": rng.random() < 0.5,
             "truncation": rng.randrange(4),
             "tieMargin": rng.choice((0, 1)),
+            "precision": rng.randrange(5),
         }
+        if rng.random() < 0.05:
+            options["weights"] = {"policy": "file:///models/a", "reference": "file:///models/b"}
         asked = {"first": responses[0], "second": responses[-1]}
         given = asked if method == "Compare" else {"responses": responses}
         return json.loads(json.dumps({"prompt": prompt, **given, "options": options}))

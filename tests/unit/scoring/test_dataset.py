@@ -17,6 +17,7 @@ from selfie.rpc.operation_context import OperationContext
 from selfie.scoring.core import Scorer
 from selfie.scoring.dataset import score_dataset
 from selfie.scoring.judged import Judging
+from selfie.scoring.precision import Machine
 from selfie.scoring.rewards import RewardRule
 from selfie.scoring.tasks import Task
 from selfie.scoring.worker import Worker
@@ -130,6 +131,7 @@ def task(source: ManifestRef, **fields) -> Task:
         "judge": "implicit",
         "pairing": "best_worst",
         "random_seed": 7,
+        "precision": "exact",
     }
     judging |= {name: fields.pop(name) for name in list(fields) if name in judging}
     defaults = {
@@ -306,3 +308,33 @@ def test_progress_is_told_in_rows_of_the_input(put, score, context_of):
         task(put([preference(number) for number in range(4)], PREFERENCE_SCHEMA), kind="preferences"), context
     )
     assert context.progressed == (4, 4)
+
+
+def test_auto_pairs_as_exact_does_and_tells_what_it_scored_again(
+    score, put, store: Store, engine, context_of
+):
+    near = [
+        sample(number, index, response_ids=[10 + number, 20 + index, 2])
+        for number in (0, 1)
+        for index in range(2)
+    ]
+    far = [
+        sample(number, index, response_ids=[1, 1 + 990 * index, 2]) for number in (2, 3) for index in range(2)
+    ]
+    source = put(near + far)
+    exact = score(task(source))
+    engine.machine, engine.calls = Machine(bfloat16=True), []
+    engine.error = lambda row: 0.1 if row.response_ids[1] % 2 else -0.1
+    other = task(source, precision="auto")
+    auto = score(other, context_of("w1", "rounds/02/score"))
+    assert sum(map(len, engine.calls)) == 8 + 4
+    assert auto.counts["rescored"] == 4
+    assert "rescored" not in exact.counts
+    rows = read_group(store, auto, "responses").to_pylist()
+    assert [row["precision"] for row in rows] == ["exact"] * 4 + ["fast"] * 4
+    pairs = [read_group(store, found, "pairs").to_pylist() for found in (exact, auto)]
+    chosen = [[(pair["prompt_id"], pair["chosen_index"]) for pair in found] for found in pairs]
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == 4
+    assert {pair["precision"] for pair in pairs[1]} == {"auto"}
+    assert all(abs(pair["margin"]) > pair["tie_band"] for pair in pairs[1])

@@ -1,6 +1,7 @@
 """The engine on a tiny model against a plain float64 computation of the same scores."""
 
 import copy
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from selfie.errors import FailedPrecondition
 from selfie.models.loading import load_policy
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
 from selfie.scoring.precision import Machine, error_bound
+from selfie.scoring.rewards import RewardRule
 from selfie.scoring.rows import Row, RowScore, Wanted
 
 LAMBDAS = (0.25, 1.0)
@@ -152,6 +154,31 @@ def test_company_in_a_batch_changes_no_score_beyond_the_bound(engine: Preference
         for one, two in zip(together, other, strict=True):
             assert one.policy_logprob == pytest.approx(two.policy_logprob, abs=2 * error_bound(one.tokens))
             assert one.log_z == pytest.approx(two.log_z, abs=4 * error_bound(one.tokens))
+
+
+def test_no_order_outside_the_tie_band_depends_on_company_place_or_sharing(
+    policy: PreTrainedModel, reference: PreTrainedModel
+):
+    generator = torch.Generator().manual_seed(9)
+    prompts = [ids(20, generator) for _ in range(3)]
+    rows = [Row(prompts[n % 3], ids(1 + n, generator)) for n in range(24)]
+    checkpoints = Checkpoint(policy, "a" * 64), Checkpoint(reference, "b" * 64)
+    engines = [PreferenceEngine(*checkpoints, token_budget=budget) for budget in (1, 60, 10_000)]
+    orders = [list(range(24)), torch.randperm(24, generator=generator).tolist()]
+    rule = RewardRule()
+    found = []
+    for engine in engines:
+        for order in orders:
+            scores = engine.score([rows[n] for n in order], Wanted())
+            sums = [(score.policy_logprob, score.reference_logprob, score.tokens) for score in scores]
+            found.append({n: rule.reward(*each) for n, each in zip(order, sums, strict=True)})
+    compared = 0
+    for one, other in combinations(range(24), 2):
+        margins = [rewards[one] - rewards[other] for rewards in found]
+        if abs(margins[0]) > rule.tie_band([rows[one].tokens - 20, rows[other].tokens - 20]):
+            compared += 1
+            assert len({margin > 0 for margin in margins}) == 1
+    assert compared > 200
 
 
 def test_equal_rows_get_one_score(engine: PreferenceEngine, rows: list[Row]):
