@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from cluster.cgroups import everywhere
-from selfie.errors import NotFound
+from selfie.errors import NotFound, Unavailable
 
 _LIMIT_S: Final = 60.0
 _TAKES_ALL: Final = """
@@ -70,7 +70,8 @@ def run_out_of_memory(pid: int) -> None:
     try:
         deadline = time.monotonic() + _LIMIT_S
         while _is_there(pid):
-            assert time.monotonic() < deadline, f"the process {pid} lives on without memory"
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the process {pid} lives on without memory")
             time.sleep(0.01)
     finally:
         taker.kill()

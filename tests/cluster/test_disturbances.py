@@ -22,7 +22,7 @@ Reference: TypeAlias = Callable[[], Mapping[str, Any]]
 
 # So that a trainer can run out of it while the machine does not.
 MEMORY = "  resources: {training: {memory: 2Gi}}\n"
-SEED, TRAIN = "rounds/00/seed", "rounds/01/train"
+SEED, SERVED, TRAIN = "rounds/00/seed", "rounds/00/publish", "rounds/01/train"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def test_what_was_not_disturbed_has_run_once(disturbed: Disturbed, step: str):
 
 
 def test_every_sample_is_of_the_policy_that_was_meant(disturbed: Disturbed):
-    assert _policies_of_samples(disturbed.run, "rounds/01/generate") == {_weights(disturbed.run, SEED)}
+    assert _policies_of_samples(disturbed.run, "rounds/01/generate") == {_weights(disturbed.run, SERVED)}
 
 
 def _policies_of_samples(run: RunOnCluster, step: str) -> set[str]:
@@ -176,4 +176,6 @@ def test_no_training_is_started_twice_because_services_are_gone(nowhere_safe: Di
 
 @pytest.mark.faults
 def test_no_engine_that_is_deleted_gives_samples_of_other_weights(nowhere_safe: Disturbed):
-    assert _policies_of_samples(nowhere_safe.run, "rounds/01/generate") == {_weights(nowhere_safe.run, SEED)}
+    assert _policies_of_samples(nowhere_safe.run, "rounds/01/generate") == {
+        _weights(nowhere_safe.run, SERVED)
+    }
