@@ -153,6 +153,15 @@ def test_the_operator_calls_services_that_there_are(rendered: Rendered) -> None:
     assert called <= {f"dns:///{name}.team.svc:50051" for name in headless}
 
 
+@EACH
+def test_in_the_lease_an_operator_is_known_by_its_pod(rendered: Rendered) -> None:
+    [(_, pod)] = [(name, pod) for name, pod in rendered.pods() if name.endswith("-operator")]
+    [container] = pod["containers"]
+    told = {entry["name"]: entry.get("valueFrom") for entry in container["env"]}
+    assert told["SELFIE_POD_UID"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
+    assert "pod_uid" in OperatorSettings.model_fields
+
+
 PROCESSES: dict[str, type[BaseSettings]] = {
     "operator": OperatorSettings,
     "generation": GenerationSettings,
