@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scale_parts import Gate
 from scale_phases import all_rounds, at_rest, cold_start, make_finished, one_run, requests_of_all, start_runs
-from scale_release import Gate, Release, opened
+from scale_release import Release, opened
 
 from cluster.running import started
 

@@ -8,7 +8,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scale_release import NAMESPACE, Gate, Release
+from scale_parts import NAMESPACE, Gate
+from scale_release import Release
 from scrapes import Scrape
 
 from cluster.audit import parsed
@@ -201,6 +202,7 @@ async def all_rounds(release: Release, gate: Gate, count: int, patience_s: float
         "steps_a_second": round((len(ledger.published) - steps_before) / seconds, 1),
         "complete": ends.count("Complete"),
         "failed": ends.count("Failed"),
+        "operator_ended_by_itself": release.ended_by_itself,
         "steps_done_twice": sum(
             number > 1 for number in (*ledger.published.values(), *ledger.begun.values())
         ),

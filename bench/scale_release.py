@@ -14,8 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,62 +23,21 @@ from typing import Any
 import structlog
 import yaml
 from processes import Meter
+from scale_parts import NAMESPACE, Gate, Told
 from scrapes import Scrape
 
 from charts import VALUES, found_helm
 from cluster.fake_kubelet import FakeKubelet
-from cluster.fake_pods import FakePod
-from cluster.pod_statuses import Exit
 from cluster.running import Cluster
 from fault_bench import SPEC
 from fault_work import SimulatedWork
 from raw_api import RawApi
 from releases import install_accounts, install_crd, kubeconfig, server_of, token_of
-from selfie.errors import SelfieError
-from selfie.kube.client import ClientSettings, KubeApi, connect
-from selfie.kube.objects import SELFIE_RUN, SERVICE, Kind, Object, name_of
+from selfie.kube.client import ClientSettings, connect
+from selfie.kube.objects import SELFIE_RUN, SERVICE, Object
 from selfie.kube.transport import Access
 
-NAMESPACE = "scale"
 MODULES = {"operator": "selfie_operator", "training": "selfie.training"}
-
-
-@dataclass
-class Gate:
-    """Holds the first program of each run until it is opened."""
-
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0
-
-    async def behave(self, pod: FakePod) -> Exit | None:
-        """What a program does before its work."""
-        if "prepare" in pod.arguments:
-            self.waiting += 1
-            await self.opened.wait()
-        return None
-
-
-@dataclass
-class Told:
-    """What a watch tells of one kind: the objects that are there, by name."""
-
-    kind: Kind
-    objects: dict[str, Object] = field(default_factory=dict)
-
-    async def follow(self, api: KubeApi) -> None:
-        """Never returns."""
-        while True:
-            with suppress(SelfieError):
-                listing = await api.list(self.kind, namespace=NAMESPACE)
-                self.objects = {name_of(found): found for found in listing.items}
-                async for change in api.watch(
-                    self.kind, resource_version=listing.resource_version, namespace=NAMESPACE
-                ):
-                    if change.type == "DELETED":
-                        self.objects.pop(name_of(change.object), None)
-                    elif change.type != "BOOKMARK":
-                        self.objects[name_of(change.object)] = change.object
-            await asyncio.sleep(0.2)
 
 
 class Release:
@@ -91,6 +49,7 @@ class Release:
         self.runs, self.services = Told(SELFIE_RUN), Told(SERVICE)
         self.work = SimulatedWork(folder, self._found)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended_by_itself = 0
         self.meter = Meter(self._pids)
 
     @asynccontextmanager
@@ -106,8 +65,9 @@ class Release:
             self.node = FakeKubelet(self.cluster, run=self.work.program)
             await asyncio.to_thread(self.node.__enter__)
             stack.push_async_callback(asyncio.to_thread, self.node.__exit__, None, None, None)
-            for following in (self.runs.follow(self.api), self.services.follow(self.api), self.meter.run()):
-                stack.callback(asyncio.create_task(following).cancel)
+            follows = (self.runs.follow(self.api), self.services.follow(self.api))
+            for task in (*follows, self.meter.run(), self.keep()):
+                stack.callback(asyncio.create_task(task).cancel)
             stack.callback(self._end)
             await self.start("training")
             yield self
@@ -121,6 +81,15 @@ class Release:
             if self.processes[name].poll() is not None:
                 raise SystemExit((self.folder / f"{name}.log").read_text()[-2000:])
             await asyncio.sleep(0.02)
+
+    async def keep(self) -> None:
+        """Starts the operator again whenever it ends by itself, as a kubelet does; never returns."""
+        while True:
+            operator = self.processes.get("operator")
+            if operator is not None and operator.poll() is not None:
+                self.ended_by_itself += 1
+                await self.start("operator")
+            await asyncio.sleep(0.5)
 
     async def stop(self, name: str, signum: signal.Signals = signal.SIGTERM) -> None:
         """Ends the process, and waits until it has ended."""
@@ -152,9 +121,6 @@ class Release:
         while not holds():
             if time.monotonic() - began > seconds:
                 raise SystemExit(f"not within {seconds:g} s: {what}; logs are in {self.folder}")
-            for name, process in self.processes.items():
-                if process.poll() is not None:
-                    raise SystemExit(f"{name} has ended; logs are in {self.folder}")
             await asyncio.sleep(0.1)
         return time.monotonic() - began
 
@@ -205,6 +171,7 @@ class Release:
             "SELFIE_KUBECONFIG": str(self.folder / f"{name}.kubeconfig"),
             "SELFIE_NAMESPACE": NAMESPACE,
             "SELFIE_PODS": str(self.folder / "pods.yaml"),
+            "SELFIE_POD_UID": f"pod-{name}",
             "SELFIE_PORT": "0",
             "SELFIE_PORT_FILE": str(self.folder / f"{name}.port"),
             "SELFIE_API_QPS": str(per_second),

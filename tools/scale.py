@@ -132,9 +132,18 @@ def table(results: Mapping[str, Entry]) -> str:
     names = sorted(results, key=lambda name: (results[name]["settings"]["runs"], name))
     lines = [f"| figure | target | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     for label, target, figure in ROWS:
-        cells = [_told(figure(results[name])) for name in names]
+        cells = [_cell(figure, results[name]) for name in names]
         lines.append(f"| {label} | {target} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(figure: Figure, entry: Entry) -> str:
+    try:
+        found = figure(entry)
+    except KeyError:
+        # A phase that was not measured.
+        return "–"
+    return "–" if found is None else str(found)
 
 
 def written(page: str, rows: str) -> str:
@@ -142,10 +151,6 @@ def written(page: str, rows: str) -> str:
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{rows}\n{END}{after}"
-
-
-def _told(value: Any) -> str:
-    return "–" if value is None else str(value)
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ from selfie_operator.metrics import LEADER
 log = structlog.get_logger()
 
 _NEVER = float("-inf")
+_AGAIN_S = 0.25
 
 
 def steady_clock() -> float:
@@ -88,12 +89,15 @@ class Election:
 
     async def hold(self) -> None:
         """Renews the Lease; returns when it is lost, from when on `check` refuses."""
+        pause_s = self._terms.retry_s
         try:
             while self.is_leader:
                 left = self._leads_until - self._clock()
-                await asyncio.sleep(min(self._terms.retry_s, left))
+                await asyncio.sleep(min(pause_s, left))
                 if self.is_leader:
-                    await self._attempt(self._renew)
+                    renewed = await self._attempt(self._renew)
+                    # Who has waited for an answer in vain has no time to lose.
+                    pause_s = min(self._terms.retry_s, math.inf if renewed else _AGAIN_S)
         except Taken:
             log.warning("lease taken by another")
         self._lease = None

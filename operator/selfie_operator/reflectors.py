@@ -109,6 +109,8 @@ class Reflector:
                     self._failures = 0
                     self._heard()
                     self._take(change)
+                    # What has come already would be taken in without anybody else having a turn.
+                    await asyncio.sleep(0)
             except SelfieError as error:
                 expired = isinstance(error, FailedPrecondition) and error.reason == EXPIRED
                 if expired and loop.time() - began > _QUICK_EXPIRY_S:

@@ -184,6 +184,15 @@ def test_engines_of_other_makers_are_offered_where_an_image_is_named(
         assert [entry["name"] for entry in server.env] == ["HOME", "EXTRA"]
 
 
+@EACH
+def test_in_the_lease_an_operator_is_known_by_its_pod(rendered: Rendered) -> None:
+    [(_, pod)] = [(name, pod) for name, pod in rendered.pods() if name.endswith("-operator")]
+    [container] = pod["containers"]
+    told = {entry["name"]: entry.get("valueFrom") for entry in container["env"]}
+    assert told["SELFIE_POD_UID"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
+    assert "pod_uid" in OperatorSettings.model_fields
+
+
 PROCESSES: dict[str, type[BaseSettings]] = {
     "operator": OperatorSettings,
     "generation": GenerationSettings,

@@ -171,6 +171,22 @@ def test_a_passing_fault_does_not_end_it():
     virtually(test)
 
 
+def test_after_an_answer_that_hung_there_is_time_for_a_slow_one():
+    async def test():
+        api = HangingApi()
+        elected, holding = await leading(api, "a")
+        api.hangs = True
+        # The next renewal begins after two seconds, and is given up after five more.
+        await asyncio.sleep(7.1)
+        api.hangs, api.slow_s = False, 2
+        await asyncio.sleep(60)
+        assert elected.is_leader
+        assert not holding.done()
+        holding.cancel()
+
+    virtually(test)
+
+
 def test_a_renewal_whose_reply_was_lost_is_still_its_own():
     async def test():
         api = MemoryApi()
@@ -324,8 +340,8 @@ def test_a_lease_that_it_may_not_read_is_asked_for_again():
 
 class HangingApi(MemoryApi):
     hangs = False
+    slow_s = 0.0
 
     async def replace(self, *args, **kwargs) -> Object:
-        if self.hangs:
-            await asyncio.sleep(10_000)
+        await asyncio.sleep(10_000 if self.hangs else self.slow_s)
         return await super().replace(*args, **kwargs)

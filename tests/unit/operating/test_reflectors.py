@@ -346,3 +346,24 @@ def test_a_server_that_says_expired_to_everything_is_asked_less_and_less():
             assert api.asked.count(("list", "selfieruns")) < 35
 
     virtually(test)
+
+
+def test_a_thousand_changes_at_once_leave_everybody_else_their_turn():
+    async def test():
+        api = MemoryApi()
+        longest = taken = 0
+        hints: list[Key] = []
+        cache = Cache(SELFIE_RUN)
+        reflector = Reflector(api, cache, Watching(), lambda key, urgent: hints.append(key))
+        task = asyncio.create_task(reflector.run())
+        await settle()
+        for number in range(1000):
+            api.put(SELFIE_RUN, {"metadata": {"namespace": "team", "name": f"r{number}"}})
+        while len(hints) < 1000:
+            taken = len(hints)
+            await asyncio.sleep(0)
+            longest = max(longest, len(hints) - taken)
+        assert longest <= 2
+        task.cancel()
+
+    virtually(test)
