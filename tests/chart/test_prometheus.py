@@ -130,7 +130,9 @@ def seen(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory, tiny_chec
         file = write_run(folder, tiny_checkpoint)
         # Prometheus takes up to five seconds to turn to a process that it has just been told of.
         longer = "  deadlines: {stageSeconds: 3600}\n  gpu: separate\n"
-        file.write_text(file.read_text().replace("maxNewTokens: 24", "maxNewTokens: 96") + longer)
+        file.write_text(
+            file.read_text().replace("maxNewTokens: 24", "samplesPerPrompt: 8, maxNewTokens: 160") + longer
+        )
         arguments = (
             "selfie.cli",
             "run",
