@@ -28,6 +28,8 @@ HANDLED = Counter("selfie_grpc_handled", "Calls ended, by method and code.", ["m
 SECONDS = Histogram("selfie_grpc_handling_seconds", "Time to answer a call.", ["method"])
 IN_FLIGHT = Gauge("selfie_grpc_in_flight", "Calls being answered.", ["method"])
 
+MOST_VIOLATIONS = 16
+
 _validator = protovalidate.Validator()
 
 
@@ -129,8 +131,9 @@ async def validated(call: Call) -> AsyncIterator[None]:
 
 
 def violations(message: Message) -> list[tuple[str, str]]:
-    """What breaks the bounds of a message: path of the field, and what is wrong with it."""
-    found = _validator.collect_violations(message)
+    """What breaks the bounds of a message: path of the field, and what is wrong with it; the first of many."""
+    # An answer's metadata hold some kilobytes: a client that gets more sees overload instead of its mistake.
+    found = _validator.collect_violations(message)[:MOST_VIOLATIONS]
     return [(_path(violation.proto.field), violation.proto.message) for violation in found]
 
 
