@@ -242,6 +242,15 @@ async def test_a_service_that_loads_says_so_and_is_not_ready(scorer: Scorer, tmp
     await server.stop()
 
 
+async def test_thousands_of_mistakes_in_one_call_are_told_as_its_first_ones(stub):
+    request = score_request("a")
+    request.options.lambdas.extend([100.0] * 3000)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Score(request, timeout=30)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "options.lambdas" in (caught.value.details() or "")
+
+
 def test_a_directory_of_other_weights_is_not_served(tiny_checkpoint: Path):
     with pytest.raises(DataCorrupted, match="fetch the weights again"):
         load_scorer(

@@ -31,6 +31,8 @@ REFUSED = Counter(
 )
 IN_FLIGHT = Gauge("selfie_grpc_in_flight", "Calls being answered.", ["method"])
 
+MOST_VIOLATIONS = 16
+
 _validator = protovalidate.Validator()
 _LONGEST_EXEMPLAR = 64
 
@@ -134,8 +136,9 @@ async def validated(call: Call) -> AsyncIterator[None]:
 
 
 def violations(message: Message) -> list[tuple[str, str]]:
-    """What breaks the bounds of a message: path of the field, and what is wrong with it."""
-    found = _validator.collect_violations(message)
+    """What breaks the bounds of a message, the first of much: path of the field, and what is wrong."""
+    # An answer's metadata hold some kilobytes: a client that gets more sees overload instead of its mistake.
+    found = _validator.collect_violations(message)[:MOST_VIOLATIONS]
     return [(_path(violation.proto.field), violation.proto.message) for violation in found]
 
 
