@@ -23,7 +23,7 @@ RUN: dict[str, Any] = {
         "rounds": [{"prompts": {"dataset": "prompts.jsonl", "count": 8}}],
     },
 }
-OF_ALL = {"verb", "resource", "code", "result", "reason", "phase", "stage", "outcome", "le"}
+OF_ALL = {"verb", "resource", "code", "result", "reason", "scheme", "phase", "stage", "outcome", "le"}
 OF_ONE_RUN = ("selfie_run_", "selfie_round_", "selfie_step_")
 """What has a test of its own."""
 
