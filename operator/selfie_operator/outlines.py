@@ -22,7 +22,7 @@ _METADATA = (
     "labels",
 )
 _WISHES = ("suspend", "cancel")
-_STANDING = ("attempt", "round", "stage", "fraction")
+_STANDING = ("attempt",)
 _QUICKLY = 1
 
 

@@ -1,49 +1,21 @@
 """`selfie run --engine-address` takes a whole run through a server that somebody else has started."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from external_runs import run, write_run
 from http_servers import serving_beside
 from openai_servers import SglangStandIn, TransformersStandIn
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import open_store
-from tiny_data import write_data
 from toy_models import ToyModel
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def run_file(tmp_path: Path, tiny_checkpoint: Path) -> Path:
-    write_data(tmp_path, seed=4, heldout=4, prompts=3)
-    file = tmp_path / "run.yaml"
-    file.write_text(
-        f"""
-apiVersion: selfie.dev/v1alpha1
-kind: SelfieRun
-metadata: {{name: whole}}
-spec:
-  model: {{uri: {tiny_checkpoint}}}
-  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, epochs: 1, learningRate: "1e-3"}}
-  rounds:
-    - prompts: {{dataset: prompts.jsonl}}
-  generation: {{engine: openai, maxNewTokens: 8, maxPromptTokens: 128, allowRetokenized: true}}
-  filter: {{cut: keep}}
-  training: {{batch: 2, learningRate: "1e-3"}}
-"""
-    )
-    return file
-
-
-def run(file: Path, artifacts: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts), *options]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return write_run(tmp_path, tiny_checkpoint)
 
 
 @pytest.mark.timeout(420)

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -13,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from external_runs import run, write_run
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import open_store
@@ -25,7 +25,6 @@ from selfie.generation.fleet.members import Fleet
 from selfie.generation.http.clients import Access
 from selfie.generation.openai.server import OpenAIServer
 from selfie.models.chat import ChatTokenizer
-from tiny_data import write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".cache" / "engines" / "bin" / "python"
@@ -95,28 +94,9 @@ async def sample_through(fleet, digest, tokenizer, prompts):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_whole_run_goes_through_it(server, tiny_checkpoint, tmp_path):
-    write_data(tmp_path, seed=4, heldout=4, prompts=3)
-    file = tmp_path / "run.yaml"
-    file.write_text(
-        f"""
-apiVersion: selfie.dev/v1alpha1
-kind: SelfieRun
-metadata: {{name: whole}}
-spec:
-  model: {{uri: {tiny_checkpoint}}}
-  seed: {{dataset: seed.jsonl, heldout: heldout.jsonl, epochs: 1, learningRate: "1e-3"}}
-  rounds:
-    - prompts: {{dataset: prompts.jsonl}}
-  generation: {{engine: openai, maxNewTokens: 8, maxPromptTokens: 128, allowRetokenized: true}}
-  filter: {{cut: keep}}
-  training: {{batch: 2, learningRate: "1e-3"}}
-"""
-    )
     artifacts = tmp_path / "runs"
-    command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts)]
-    options = ["--engine-address", server, "--engine-model", "{weights}"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, check=False)
+    options = ("--engine-address", server, "--engine-model", "{weights}")
+    done = run(write_run(tmp_path, tiny_checkpoint), artifacts, *options)
     assert done.returncode == 0, (done.stdout, done.stderr)
     store = open_store((artifacts / "whole").as_uri())
     policy = read_manifest(store, "rounds/00/publish").weights_digest

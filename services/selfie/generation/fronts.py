@@ -12,6 +12,7 @@ from typing import Protocol
 
 from selfie.errors import FailedPrecondition
 from selfie.generation.engines import Engine, Policy
+from selfie.generation.engines_of_runs import PLACE, address_for
 from selfie.generation.fleet.checks import PromptChecks
 from selfie.generation.fleet.discovery import Discovery
 from selfie.generation.fleet.engine import FleetEngine
@@ -22,12 +23,9 @@ from selfie.generation.policies import PolicyTokenizers, PublishedWeights
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc.operation_context import OperationContext
 from selfie.runs.method_fields import EngineName
-from selfie.runs.names import run_key
 
 Connect = Callable[[Address], Server]
 
-# What stands in an address for the run that asks; a service fronts the engines of many.
-RUN = "{run}"
 _MOST_FLEETS = 64
 
 
@@ -108,13 +106,13 @@ class FleetFront:
         self._tokenizers = PolicyTokenizers()
         self._checks = PromptChecks()
         self._fleets: OrderedDict[str, Fleet] = OrderedDict()
-        if RUN not in targets:
+        if PLACE not in targets:
             # Mistakes in the address are told at the start.
             self._fleets[targets] = Fleet(Discovery(targets), connect)
 
     def online(self) -> Engine:
         """The fleet, whatever it serves, as long as that is one policy."""
-        if RUN in self._targets:
+        if PLACE in self._targets:
             raise FailedPrecondition(
                 "RunUnknown", "this service fronts the engines of runs; ask one that fronts a single engine"
             )
@@ -131,7 +129,7 @@ class FleetFront:
             await fleet.close()
 
     async def _fleet(self, run_uid: str) -> Fleet:
-        targets = self._targets.replace(RUN, run_key(run_uid))
+        targets = address_for(self._targets, run_uid)
         if targets not in self._fleets:
             self._fleets[targets] = Fleet(Discovery(targets), self._connect)
         self._fleets.move_to_end(targets)

@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from selfie.errors import FailedPrecondition
 from selfie.generation.canary import Logprobs, Reading, Score, Verdict, ask_canary, canary_prompts
 from selfie.generation.engines import Engine
+from selfie.generation.engines_of_runs import address_for
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc.channels import connect, domain_errors
 from selfie.rpc.credentials import Credentials
-from selfie.runs.names import run_key
 from selfie.v1 import scoring_pb2, scoring_pb2_grpc
-
-PLACE = "{run}"
-"""What stands in the address for the run."""
 
 
 class Judges:
@@ -35,7 +32,7 @@ class Judges:
         if not self._address:
             message = "no scoring workers are known to hold the engine against; set --run-scoring-address"
             raise FailedPrecondition("ScoringUnknown", message)
-        target = self._address.replace(PLACE, run_key(run_uid))
+        target = address_for(self._address, run_uid)
         async with connect(target, credentials=self._credentials) as channel:
             stub = scoring_pb2_grpc.ScoringServiceStub(channel)
             score = self._score(stub, policy, previous)
