@@ -15,6 +15,7 @@ DIFFER = {
     "judge-random": {"scoring.judge": "random"},
     "judge-longest": {"scoring.judge": "longest"},
     "seed-again": {"training.pairs": "seed"},
+    "judge-normalized": {"scoring.lengthNormalization": "mean"},
     "expansion": {"training.refinement": "none"},
     "refinement": {"rounds.0.lambda": "0", "rounds.1.lambda": "0"},
     "reference-previous": {"scoring.reference": "previous"},

@@ -90,6 +90,7 @@ STUDIES = {
             prefix="paper",
             variants={
                 **CONTROLS,
+                "judge-normalized": "Selfie, judged per token",
                 "expansion": "ablation: no refinement",
                 "refinement": "ablation: refinement, not extrapolated",
                 "reference-previous": "judge's reference: the round before",
