@@ -7,8 +7,8 @@ from pathlib import Path
 from studies import STUDIES, Study
 
 from selfie.cli.comparing import compare_places
-from selfie.compare.shape import ComparedRuns, GroupEntry, WinEntry
-from selfie.method.statistics import Difference, Proportion
+from selfie.compare.shape import ComparedRuns, GroupEntry, LabelsEntry, WinEntry
+from selfie.method.statistics import Difference, Proportion, wilson_interval
 
 
 def document(artifacts: Path) -> str:
@@ -37,7 +37,13 @@ def _tables_of(study: Study, artifacts: Path) -> list[str]:
         return []
     found = compare_places(places, None, str(artifacts))
     names = {place.name: study.variants[variant] for variant, there in runs.items() for place in there}
-    return [*_head(study, runs), *_accuracy(found, names), *_wins(found, names), *_each(found, names)]
+    return [
+        *_head(study, runs),
+        *_accuracy(found, names),
+        *_labels(found, names),
+        *_wins(found, names),
+        *_each(found, names),
+    ]
 
 
 def _head(study: Study, runs: dict[str, list[Path]]) -> list[str]:
@@ -90,6 +96,31 @@ def _verdict(group: GroupEntry) -> str:
     if group.verdict is None:
         return f"too few seeds ({len(group.seeds)})"
     return "noise" if group.verdict == "no difference established" else group.verdict
+
+
+def _labels(found: ComparedRuns, names: dict[str, str]) -> list[str]:
+    """What the labels were, over all seeds: pairs of one variant and round are counted together."""
+    lines = [
+        "### The labels that the rounds learned from, pairs of all seeds together",
+        "",
+        "| variant | round | right, by the evaluator | for the longer response |",
+        "|---|---|---|---|",
+    ]
+    rows: dict[tuple[str, int], list[LabelsEntry]] = {}
+    for entry in found.labels:
+        rows.setdefault((names[entry.run], entry.round), []).append(entry)
+    for (variant, number), entries in rows.items():
+        right, longer = (_together(getattr(entry, name) for entry in entries) for name in ("right", "longer"))
+        lines.append(f"| {variant} | {number} | {right} | {longer} |")
+    return [*lines, ""]
+
+
+def _together(shares: Iterable[Proportion | None]) -> str:
+    known = [each for each in shares if each is not None]
+    if not known:
+        return "–"
+    whole = wilson_interval(sum(each.value * each.n for each in known), sum(each.n for each in known))
+    return f"{_percent(whole)} of {whole.n}"
 
 
 def _wins(found: ComparedRuns, names: dict[str, str]) -> list[str]:

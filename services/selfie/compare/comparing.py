@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from selfie.compare.generations import wins_of
-from selfie.compare.judges import RunRound, contrasts_of, judges_of
+from selfie.compare.judges import RunRound, contrasts_of, judges_of, labels_of
 from selfie.compare.runs import JudgedRun
 from selfie.compare.seeds import Groups, repeated, seeds_of
 from selfie.compare.shape import (
@@ -40,6 +40,7 @@ def compare_runs(runs: Sequence[JudgedRun], baseline: JudgedRun, number: int = 0
         differences=spec_differences(specs),
         matchings=matchings,
         rounds=judges_of(runs),
+        labels=labels_of(runs),
         contrasts=contrasts,
         wins=wins_of(runs, (baseline, place)),
         groups=found,

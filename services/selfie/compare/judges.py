@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from selfie.compare.families import judged_together
 from selfie.compare.runs import JudgedRound, JudgedRun
-from selfie.compare.shape import ContrastEntry, MatchingEntry, ReadingEntry, RoundEntry
+from selfie.compare.shape import ContrastEntry, LabelsEntry, MatchingEntry, ReadingEntry, RoundEntry
 from selfie.errors import InvalidInput
 from selfie.report.comparisons import PairedJudges, pair_up
 from selfie.report.heldout import READINGS, judge_facts
@@ -41,6 +41,16 @@ def judges_of(runs: Sequence[JudgedRun]) -> tuple[RoundEntry, ...]:
             )
         )
     return tuple(entries)
+
+
+def labels_of(runs: Sequence[JudgedRun]) -> tuple[LabelsEntry, ...]:
+    """What the labels of every round's own pairs were; a round that learned from none is absent."""
+    return tuple(
+        LabelsEntry(run.name, each.number, each.labels_right, each.labels_longer)
+        for run in runs
+        for each in run.rounds
+        if each.labels_longer
+    )
 
 
 def contrasts_of(

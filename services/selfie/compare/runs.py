@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.store import Store
 from selfie.errors import InvalidInput
+from selfie.method.statistics import Proportion
 from selfie.report.agreements import Agreement, agreement_of
+from selfie.report.audits import audit_labels, longer_share
 from selfie.report.heldout import HeldoutPairs
 from selfie.report.ratings import Rated, rate
 from selfie.report.reading import read_baselines, read_heldout, rows_of
@@ -18,13 +20,18 @@ from selfie.runs.steps import EVALUATOR, Step
 
 @dataclass(frozen=True, eq=False)
 class JudgedRound:
-    """A round with its judge's pairs, its rated responses, and the digest of the weights that judged."""
+    """A round with its judge's pairs, its rated responses, and the digest of the weights that judged.
+
+    Of the labels that it learned from: the share that its evaluator agrees with, and that of the longer.
+    """
 
     number: int
     heldout: HeldoutPairs
     weights: str
     responses: Rated
     measures: Mapping[str, float]
+    labels_right: Proportion | None = None
+    labels_longer: Proportion | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +110,15 @@ def _round(store: Store, number: int, evaluator: str) -> JudgedRound | None:
     measured, rated = (
         read_manifest(store, Step(number, name).path) for name in ("evaluate-measures", "evaluate-ratings")
     )
+    filtered = rows_of(store, read_manifest(store, Step(number, "filter").path), "pairs")
+    kept = filtered.filter(filtered["kept"]) if filtered is not None else None
+    audit = audit_labels(evaluator, kept, None)
     return JudgedRound(
         number=number,
         heldout=heldout,
         weights=judged.inputs.get("policy", ""),
         responses=rate(evaluator, rows_of(store, measured, "responses"), rows_of(store, rated, "ratings")),
         measures=finite(measured.measures) if measured else {},
+        labels_right=audit.labels if audit else None,
+        labels_longer=longer_share(kept),
     )

@@ -104,6 +104,19 @@ class RoundEntry:
 
 
 @dataclass(frozen=True)
+class LabelsEntry:
+    """The labels that a round learned from; ``right`` is for an oracle to say, and else None.
+
+    ``longer`` is the share of labels that prefer the response with more tokens.
+    """
+
+    run: str
+    round: int
+    right: Proportion | None
+    longer: Proportion
+
+
+@dataclass(frozen=True)
 class ContrastEntry:
     """A round's judge against the baseline's; a part's family is all contrasts on that part."""
 
@@ -166,6 +179,7 @@ class ComparedRuns:
     differences: tuple[FieldDifference, ...]
     matchings: tuple[MatchingEntry, ...]
     rounds: tuple[RoundEntry, ...]
+    labels: tuple[LabelsEntry, ...]
     contrasts: tuple[ContrastEntry, ...]
     wins: tuple[WinEntry, ...]
     groups: tuple[GroupEntry, ...]

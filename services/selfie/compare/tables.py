@@ -8,6 +8,7 @@ from selfie.compare.shape import (
     ContrastEntry,
     FieldDifference,
     JudgedContrast,
+    LabelsEntry,
     ReadingEntry,
     RoundEntry,
     RunEntry,
@@ -59,6 +60,7 @@ def tables_of(found: ComparedRuns) -> list[Table]:
         ),
         over_seeds_table(found.groups),
         _responses(found.wins, found.runs),
+        _labels(found.labels),
         Table(
             "Calibration and behaviour",
             ["log-loss", "ECE", "mean margin", "KL per token", "tokens", "finished"],
@@ -139,6 +141,15 @@ def _win(found: WinEntry) -> Line:
     told += [found.wins.remark] if found.wins.remark else []
     cells = [share(found.wins.raw), "\n".join(told)]
     return place(found.run, found.round), f"against {VERSUS.get(found.against, found.against)}", cells
+
+
+def _labels(labels: Sequence[LabelsEntry]) -> Table:
+    return Table(
+        "The labels that each round learned from",
+        ["right, by\nthe evaluator", "for the\nlonger"],
+        [(place(each.run, each.round), "", [share(each.right), share(each.longer)]) for each in labels],
+        note="The evaluator saw none of them. Far from 50 % for the longer, length has a say.",
+    )
 
 
 def _behaviour(entry: RoundEntry, each: ReadingEntry) -> Line:

@@ -37,6 +37,14 @@ def audit_labels(evaluator: str, kept: pa.Table | None, noise: pa.Table | None) 
     )
 
 
+def longer_share(kept: pa.Table | None) -> Proportion | None:
+    """Share of pairs whose chosen response has more tokens; equal lengths count half. None without pairs."""
+    if kept is None or not kept.num_rows:
+        return None
+    chosen, rejected = (kept[f"{side}_tokens"].to_numpy() for side in ("chosen", "rejected"))
+    return wilson_interval(float((chosen > rejected).sum() + (chosen == rejected).sum() / 2), chosen.size)
+
+
 def _gaps(rate: Evaluator, pairs: pa.Table) -> Floats:
     texts = zip(pairs["chosen_text"].to_pylist(), pairs["rejected_text"].to_pylist(), strict=True)
     return np.array([rate(chosen) - rate(rejected) for chosen, rejected in texts])

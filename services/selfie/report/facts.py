@@ -66,6 +66,8 @@ class RoundFacts:
     judge: JudgeFacts | None = None
     comparisons: Sequence[Comparison] = ()
     audit: LabelAudit | None = None
+    # Share of the kept pairs whose label prefers the longer response.
+    longer: Proportion | None = None
     quality: Quality | None = None
     samples: Sequence[SamplePair] = ()
 

@@ -8,7 +8,7 @@ import numpy as np
 from selfie.artifacts.manifests import Manifest, read_manifest
 from selfie.artifacts.store import Store
 from selfie.report.agreements import agreement_of
-from selfie.report.audits import audit_labels
+from selfie.report.audits import audit_labels, longer_share
 from selfie.report.comparisons import adjusted, compare
 from selfie.report.facts import RoundFacts, RunFacts, StepFacts
 from selfie.report.heldout import JudgeFacts, column, judge_facts
@@ -81,6 +81,7 @@ def _round(
         heldout=heldout,
         judge=judge,
         audit=audit_labels(evaluator, kept, rows_of(store, manifests.get("train"), "noise")),
+        longer=longer_share(kept),
         quality=quality_of(responses, baselines),
         samples=choose_samples(pairs) if pairs is not None else (),
     )

@@ -96,6 +96,11 @@ SELF_MADE = (
     ),
     Row("margins: 10 % · median · 90 %", "Quantiles of the judge's margins.", quantiles),
     Row(
+        "labels for the longer",
+        "Kept pairs whose label prefers the response with more tokens; far from 50 %, length has a say.",
+        lambda facts: share(facts.longer),
+    ),
+    Row(
         "largest error of a log-probability",
         "Bound of the numerical error, in nats; margins within theirs are ties.",
         measure("score", "error_bound_max", 5),

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from selfie.artifacts.rows import PAIR_SCHEMA
-from selfie.report.audits import audit_labels
+from selfie.report.audits import audit_labels, longer_share
 
 EASY, HARD = "The cat sat on the mat.", "Institutional considerations necessitate deliberation."
 
@@ -54,3 +54,17 @@ def test_without_an_evaluator_or_pairs_nothing_is_audited(kept):
     assert audit_labels("readingEase", None, None) is None
     assert audit_labels("readingEase", kept.slice(0, 0), None) is None
     assert audit_labels("readingEase", kept.slice(4), None) is None
+
+
+def test_labels_for_the_longer_are_counted_by_tokens_and_equal_lengths_count_half(pair_of):
+    lengths = {"a": (9, 4), "b": (3, 4), "c": (5, 5), "d": (6, 5)}
+    rows = [
+        pair_of(name, chosen_tokens=mine, rejected_tokens=other) for name, (mine, other) in lengths.items()
+    ]
+    found = longer_share(table(*rows))
+    assert (found.value, found.n) == (2.5 / 4, 4)
+
+
+def test_without_pairs_no_label_prefers_a_length(kept):
+    assert longer_share(None) is None
+    assert longer_share(kept.slice(0, 0)) is None

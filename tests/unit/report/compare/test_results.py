@@ -11,9 +11,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools/results"))
 from document import document
 from studies import STUDIES, Study
 
+from selfie.artifacts.store import open_store
 from selfie.runs.load import parse_run
 
 QUICKSTART = STUDIES["quickstart"]
+LABELLED = {
+    "chosen_text": "Institutional considerations necessitate deliberation.",
+    "rejected_text": "The cat sat on the mat.",
+    "chosen_tokens": 9,
+    "rejected_tokens": 4,
+}
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
@@ -42,17 +49,20 @@ def test_a_study_names_the_data_that_are_not_here(tmp_path: Path):
 
 
 def test_the_tables_have_every_run_and_too_few_seeds_make_no_claim(
-    tmp_path: Path, publish: Callable[..., Path], spec_of
+    tmp_path: Path, publish: Callable[..., Path], toy_at, pair_of, spec_of
 ):
     for seed in (1, 2):
         for variant, judge in (("main", "implicit"), ("judge-random", "random")):
             run = spec_of(f"paper-{variant}-s{seed}", seed=seed, scoring__judge=judge)
             place = publish(run.metadata.name, [1.0, -1.0] * 8, [1.0] * 16, run=run)
             (place / "status.json").write_text("{}")
+            pairs = [pair_of(name, **LABELLED) for name in "abcde"[: 3 + seed]]
+            toy_at(open_store(place.as_uri())).pairs("rounds/01/filter", pairs)
     text = document(tmp_path / "runs")
     assert "| Selfie (`main`) | 1, 2 |" in text
     assert "| control: labels by chance (`judge-random`) | 1, 2 |" in text
     assert "| Selfie | 2 | 1 | 100.0 |" in text
+    assert "| Selfie | 1 | 0.0 [0.0, 29.9] of 9 | 100.0 [70.1, 100.0] of 9 |" in text
     assert "too few seeds" in text
     assert "better" not in text.split("### Every run")[0].split("| variant | round |")[1]
 

@@ -22,6 +22,7 @@ from selfie.compare.tables import tables_of
 
 ROOT = Path(__file__).resolve().parents[4]
 EASY = "The cat sat on the mat. It was warm."
+HARD = "Institutional considerations necessitate deliberation."
 GOOD, POOR = [1.0] * 40, [1.0] * 20 + [-1.0] * 20
 
 
@@ -101,6 +102,24 @@ def test_json_is_all_that_is_printed_and_says_what_the_tables_say(two):
     assert found["rounds"][0]["readings"][0]["accuracy"]["all"]["n"] == 40
     assert (found["wins"][0]["wins"]["raw"]["value"], found["wins"][0]["wins"]["raw"]["n"]) == (0.5, 3)
     assert found["wins"][0]["wins"]["controlled"] is None
+
+
+def test_the_labels_of_a_round_are_held_against_the_oracle_and_against_length(
+    publish, toy_at, pair_of, tmp_path
+):
+    store = open_store(publish("one", POOR, POOR).as_uri())
+    lengths = {"chosen_tokens": 9, "rejected_tokens": 4}
+    rows = [
+        pair_of("a", chosen_text=EASY, rejected_text=HARD, **lengths),
+        pair_of("b", chosen_text=HARD, rejected_text=EASY, **lengths),
+        pair_of("c", chosen_text=EASY, rejected_text=HARD, kept=False, **lengths),
+    ]
+    toy_at(store).pairs("rounds/01/filter", rows)
+    found = json.loads(invoke("one", "--artifacts", str(tmp_path / "runs"), "-o", "json").stdout)
+    [labels] = found["labels"]
+    assert (labels["run"], labels["round"]) == ("one", 1)
+    assert (labels["right"]["value"], labels["right"]["n"]) == (0.5, 2)
+    assert (labels["longer"]["value"], labels["longer"]["n"]) == (1, 2)
 
 
 def test_a_measure_that_is_no_number_is_null(publish, toy_at, tmp_path):
