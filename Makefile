@@ -93,7 +93,7 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra local --group build --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/local.txt
 	$(UV) pip compile --quiet requirements/go.in --generate-hashes --no-annotate --no-header -o requirements/go.txt
-	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --group build --group dev \
+	$(UV) pip compile --quiet pyproject.toml --extra local --extra s3 --extra gcs --extra cluster --extra tracing --group build --group dev \
 	  --constraint requirements/local.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
 	$(UV) pip compile --quiet requirements/engines.in --constraint requirements/dev.txt --python-version 3.11 \
@@ -105,13 +105,13 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	@# What images install: the versions that were tested. The operator moves no arrays; .importlinter sees to it.
 	$(UV) pip compile --quiet --group build --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/build.txt
-	$(UV) pip compile --quiet pyproject.toml --extra cluster --extra s3 --extra gcs \
+	$(UV) pip compile --quiet pyproject.toml --extra cluster --extra tracing --extra s3 --extra gcs \
 	  --no-emit-package numpy --no-emit-package pyarrow --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/operator.txt
-	$(UV) pip compile --quiet pyproject.toml --extra local --extra cluster --extra s3 --extra gcs \
+	$(UV) pip compile --quiet pyproject.toml --extra local --extra cluster --extra tracing --extra s3 --extra gcs \
 	  --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/service.txt
-	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra http --extra cluster --extra s3 --extra gcs \
+	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra http --extra cluster --extra tracing --extra s3 --extra gcs \
 	  --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/gpu.txt
 

@@ -21,6 +21,7 @@ from selfie.kube.api import Api
 from selfie.kube.client import connect
 from selfie.rpc.logs import configure
 from selfie.rpc.server import write_ports
+from selfie.tracing.exporting import traced
 from selfie_operator.caches import Cache, Caches
 from selfie_operator.health import Vitals
 from selfie_operator.keys import Check, Key, Reconcile, run_of
@@ -56,6 +57,7 @@ async def operate(
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended.set)
     async with AsyncExitStack() as stack:
+        stack.enter_context(traced("selfie-operator", settings))
         reached = Contact()
         lease_api = await stack.enter_async_context(connect(settings.lease_client, on_answer=reached.count))
         election = Election(lease_api, _terms(settings))

@@ -9,12 +9,13 @@ from pydantic_settings import SettingsConfigDict
 
 from selfie.kube.client import ClientSettings
 from selfie.kube.transport import Access
+from selfie.tracing.settings import TracingSettings
 from selfie_operator.reconciling.settings import ReconcilingSettings
 
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-class OperatorSettings(ReconcilingSettings):
+class OperatorSettings(ReconcilingSettings, TracingSettings):
     """What one operator process watches, how it takes turns with others, and how it asks."""
 
     model_config = SettingsConfigDict(

@@ -49,6 +49,12 @@ imagePullSecrets:
   value: /tmp
 - name: SELFIE_LOG_LEVEL
   value: {{ .root.Values.logLevel }}
+{{- with .root.Values.traces.endpoint }}
+- name: SELFIE_TRACES_ENDPOINT
+  value: {{ . | quote }}
+- name: SELFIE_TRACES_RATIO
+  value: {{ $.root.Values.traces.ratio | quote }}
+{{- end }}
 {{- include "selfie.store.env" .root }}
 {{- with concat .root.Values.allPods.extraEnv .values.extraEnv }}
 {{ toYaml . }}

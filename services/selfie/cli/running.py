@@ -17,6 +17,8 @@ from selfie.local.runner import run_here
 from selfie.rpc.logs import configure
 from selfie.runs.spec import SelfieRun
 from selfie.runs.status import RunStatus, derived_message
+from selfie.tracing.exporting import traced
+from selfie.tracing.settings import TracingSettings
 
 if TYPE_CHECKING:
     from selfie.local.external import EngineChoice
@@ -45,7 +47,10 @@ def run_file(
     configure("selfie", "warning")
     run = load_file(file)
     engine = _engine(run, options)
-    with opened(run, artifacts_uri(artifacts, run)) as local:
+    with (
+        traced("selfie", TracingSettings.of_environment()),
+        opened(run, artifacts_uri(artifacts, run)) as local,
+    ):
         console.print(f"Run [bold]{run.metadata.name}[/] in {local.uri}")
         run_it = partial(run_here, model_cache=cache_dir, engine=engine, metrics_port=metrics_port)
         status = _finish(local, console, run_it)

@@ -18,6 +18,7 @@ from selfie.rpc.channels import domain_errors
 from selfie.rpc.errors import error_parts
 from selfie.runs.observed import WorkObserved, WorkState
 from selfie.runs.steps import TRAINING, Step
+from selfie.tracing.attempts import attempt_span
 from selfie.v1 import (
     artifacts_pb2,
     filtering_pb2_grpc,
@@ -42,6 +43,11 @@ STATES: dict[int, WorkState] = {
 
 async def start(channel: grpc.aio.Channel, call: StepCall, cache_dir: Path) -> None:
     """Starts the attempt, or takes it up again; raises the service's own error."""
+    with attempt_span("start", run_uid=call.run_uid, step=call.step.path, attempt=call.attempt):
+        await _start(channel, call, cache_dir)
+
+
+async def _start(channel: grpc.aio.Channel, call: StepCall, cache_dir: Path) -> None:
     async with domain_errors():
         match call.step.name:
             case "generate" | "evaluate-samples" | "evaluate-initial":

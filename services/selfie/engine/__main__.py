@@ -3,7 +3,7 @@
 from pydantic_settings import CliApp
 
 from selfie.engine.loading import load
-from selfie.engine.servicer import engine_service
+from selfie.engine.servicer import SERVICE_NAME, engine_service
 from selfie.engine.settings import EngineSettings
 from selfie.rpc.server import Service, run
 
@@ -15,7 +15,7 @@ def main() -> None:
     async def build() -> Service:
         return engine_service(lambda: load(settings.checkpoint, settings.limits))
 
-    run(settings, build)
+    run(SERVICE_NAME, settings, build)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pydantic_settings import CliApp
 
-from selfie.filtering.servicer import filtering_service
+from selfie.filtering.servicer import SERVICE_NAME, filtering_service
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service, run
 from selfie.rpc.settings import ServerSettings
@@ -15,7 +15,7 @@ def main() -> None:
     async def build() -> Service:
         return filtering_service(Replica.of("filtering", settings))
 
-    run(settings, build)
+    run(SERVICE_NAME, settings, build)
 
 
 if __name__ == "__main__":

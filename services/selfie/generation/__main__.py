@@ -7,7 +7,7 @@ from pydantic_settings import CliApp
 
 from selfie.generation.connecting import credentials_of, fronts_of
 from selfie.generation.judging import Judges
-from selfie.generation.servicer import Parts, generation_service
+from selfie.generation.servicer import SERVICE_NAME, Parts, generation_service
 from selfie.generation.settings import GenerationSettings
 from selfie.models.chat import ChatTokenizer
 from selfie.rpc.replicas import Replica
@@ -39,7 +39,7 @@ async def build(settings: GenerationSettings) -> Service:
 def main() -> None:
     """Reads the settings and serves."""
     settings = CliApp.run(GenerationSettings)
-    run(settings, lambda: build(settings))
+    run(SERVICE_NAME, settings, lambda: build(settings))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from selfie.generation.engines import (
     SamplingParameters,
     SeededPrompt,
 )
+from selfie.tracing.attempts import span
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -81,7 +82,10 @@ class RetryingEngine:
         self, prompts: Sequence[SeededPrompt], parameters: SamplingParameters, *, weights_digest: str
     ) -> list[list[Sample]]:
         """See `Engine.sample`; the same seeds are asked for again."""
-        return await self._persist(self._engine.sample, prompts, parameters, weights_digest=weights_digest)
+        with span("sample"):
+            return await self._persist(
+                self._engine.sample, prompts, parameters, weights_digest=weights_digest
+            )
 
     async def _persist(
         self, ask: Callable[Asked, Awaitable[Answer]], *args: Asked.args, **kwargs: Asked.kwargs

@@ -11,7 +11,6 @@ from selfie.artifacts.manifests import Manifest
 from selfie.generation.dataset import generate_dataset
 from selfie.generation.flow import Flow
 from selfie.generation.fronts import Fronts
-from selfie.generation.http.tracing import begin_trace, trace_of
 from selfie.generation.judging import Judges
 from selfie.generation.messages import (
     identity_message,
@@ -100,7 +99,6 @@ def generation_service(parts: Parts) -> Service:
     """The generation service, with the operations that its batch call starts."""
 
     async def generate(context: OperationContext, request: generation_pb2.GenerateDatasetRequest) -> Manifest:
-        begin_trace(trace_of(context.run_uid, context.step, context.attempt))
         engine = await parts.fronts.of(kind_of(request)).of_policy(context, weights_of(request.policy))
         return await generate_dataset(
             context, job_of(request), RetryingEngine(engine, parts.retries), parts.flow

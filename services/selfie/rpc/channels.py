@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from selfie.errors import Unavailable
 from selfie.rpc.credentials import Credentials, interceptors
 from selfie.rpc.errors import from_rpc_error
+from selfie.tracing.exporting import client_interceptors
 
 _SERVICE_CONFIG = json.dumps(
     {
@@ -42,7 +43,7 @@ def connect(
     """
     return grpc.aio.insecure_channel(
         target,
-        interceptors=interceptors(credentials) if credentials else None,
+        interceptors=[*client_interceptors(), *(interceptors(credentials) if credentials else ())],
         options=[
             ("grpc.service_config", _SERVICE_CONFIG),
             # An engine comes back at the same address with each round's weights. gRPC's own patience

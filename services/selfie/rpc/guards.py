@@ -17,6 +17,7 @@ import protovalidate
 import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2
+from opentelemetry import trace
 from prometheus_client import Counter, Gauge, Histogram
 
 from selfie import errors
@@ -148,9 +149,13 @@ def guards(*admitting: Guard) -> tuple[Guard, ...]:
 
 
 def _exemplar() -> dict[str, str] | None:
-    """The request by which a slow call is found in the log; none that Prometheus would not take."""
+    """The request and the trace by which a slow call is found; none that Prometheus would not take."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
-    return {"request_id": request_id} if 0 < len(request_id) <= _LONGEST_EXEMPLAR else None
+    told = {"request_id": request_id} if 0 < len(request_id) <= _LONGEST_EXEMPLAR else {}
+    here = trace.get_current_span().get_span_context()
+    if here.is_valid and here.trace_flags.sampled:
+        told["trace_id"] = f"{here.trace_id:032x}"
+    return told or None
 
 
 def _code_name(context: grpc.aio.ServicerContext) -> str:

@@ -4,12 +4,14 @@ import logging
 import sys
 
 import structlog
+from opentelemetry import trace
 
 
 def configure(service: str, level: str = "info") -> None:
     """Sends all logs of this process, those of libraries too, through one JSON renderer."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -32,3 +34,11 @@ def configure(service: str, level: str = "info") -> None:
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _with_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Names the trace that a line belongs to, by which its spans are found."""
+    here = trace.get_current_span().get_span_context()
+    if here.is_valid:
+        event["trace_id"] = f"{here.trace_id:032x}"
+    return event

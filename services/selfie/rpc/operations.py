@@ -30,6 +30,7 @@ from selfie.errors import AlreadyExists, Cancelled, NotFound, SelfieError
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operation_messages import done_operation, pending_operation
 from selfie.rpc.operation_metrics import count_end, working
+from selfie.tracing.attempts import attempt_span
 from selfie.v1 import artifacts_pb2
 
 log = structlog.get_logger()
@@ -199,7 +200,9 @@ class OperationRunner:
         try:
             request = method.request_type()
             request.ParseFromString(base64.b64decode(record.request))
-            publish(context.store, method.work(context, request))
+            name = context.step.rpartition("/")[2]
+            with attempt_span(name, run_uid=record.run_uid, step=context.step, attempt=context.attempt):
+                publish(context.store, method.work(context, request))
         except Cancelled as error:
             return record.ended("cancelled", self._now(), context.progressed, error)
         except SelfieError as error:

@@ -25,6 +25,7 @@ from selfie.rpc.entrances import NO_API, Entrance, HttpApi, told_where
 from selfie.rpc.logs import configure
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.tls import TlsFiles, server_credentials
+from selfie.tracing.exporting import server_interceptors, traced
 
 if TYPE_CHECKING:
     from selfie.rpc.http_server import HttpServer
@@ -140,7 +141,7 @@ def listen(server: grpc.aio.Server, address: str, tls: TlsFiles | None = None) -
 def build_server(settings: ServerSettings, entrance: Entrance) -> grpc.aio.Server:
     """A server with the guards and limits that every service has, not yet listening."""
     return grpc.aio.server(
-        interceptors=entrance.interceptors,
+        interceptors=[*server_interceptors(), *entrance.interceptors],
         options=[
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
@@ -195,14 +196,14 @@ def write_ports(path: Path, port: int, metrics_port: int, http_port: int = 0) ->
     partial.replace(path)
 
 
-def run(settings: ServerSettings, build: Callable[[], Awaitable[Service]]) -> None:
-    """Runs the service until SIGTERM; ``build`` is called inside the event loop."""
+def run(name: str, settings: ServerSettings, build: Callable[[], Awaitable[Service]]) -> None:
+    """Runs the service of that name until SIGTERM; ``build`` is called inside the event loop."""
+    configure(name, settings.log_level)
 
     async def main() -> None:
-        service = await build()
-        configure(service.names[0], settings.log_level)
         try:
-            await _serve(settings, service)
+            with traced(name, settings):
+                await _serve(settings, await build())
         except SelfieError as error:
             log.critical("cannot serve", error=str(error))
             raise SystemExit(1) from error

@@ -7,10 +7,12 @@ environment (``SELFIE_METRICS_PORT``); nothing else in the process looks at eith
 from pathlib import Path
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from selfie.tracing.settings import TracingSettings
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(TracingSettings):
     """Where a service listens and what it accepts."""
 
     model_config = SettingsConfigDict(

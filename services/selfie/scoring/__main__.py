@@ -11,7 +11,7 @@ from selfie.scoring.core import Scorer
 from selfie.scoring.loading import Weights, found_pair, load_scorer
 from selfie.scoring.pairs import FoundPair, WeightPairs
 from selfie.scoring.places import FIELD, PairName
-from selfie.scoring.servicer import MoreWeights, scoring_service
+from selfie.scoring.servicer import SERVICE_NAME, MoreWeights, scoring_service
 from selfie.scoring.settings import ScoringSettings
 
 
@@ -55,7 +55,7 @@ def main() -> None:
             more=MoreWeights(settings.places, WeightPairs(find, max_bytes=settings.weights_memory_mib << 20)),
         )
 
-    run(settings, build)
+    run(SERVICE_NAME, settings, build)
 
 
 if __name__ == "__main__":

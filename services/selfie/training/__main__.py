@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from pydantic_settings import CliApp
 
 from selfie.rpc.server import Service, run
-from selfie.training.servicer import service_of, training_service
+from selfie.training.servicer import SERVICE_NAME, service_of, training_service
 from selfie.training.settings import TrainingSettings
 
 
@@ -24,7 +24,7 @@ async def build(settings: TrainingSettings) -> Service:
 def main() -> None:
     """Reads the settings and serves."""
     settings = CliApp.run(TrainingSettings)
-    run(settings, lambda: build(settings))
+    run(SERVICE_NAME, settings, lambda: build(settings))
 
 
 if __name__ == "__main__":

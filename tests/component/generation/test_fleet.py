@@ -85,12 +85,15 @@ async def test_a_replica_that_comes_back_with_other_weights_counts_for_nothing(t
 
 
 async def test_samples_of_a_server_that_can_no_longer_prove_itself_are_drawn_again(tgi, toy_model, prompts):
-    turncoat, steady = await tgi.start(), await tgi.start()
-    turncoat.faults.slow_s = steady.faults.slow_s = 0.05
+    replicas = [await tgi.start(), await tgi.start()]
+    for replica in replicas:
+        replica.faults.slow_s = 0.05
     engine = tgi.engine()
     work = asyncio.create_task(sample(engine, prompts))
-    while len(turncoat.generations) < 1:
+    # Which of them is asked, and whether the other one is too, depends on their ports.
+    while not any(replica.generations for replica in replicas):
         await asyncio.sleep(0.01)
+    turncoat, steady = sorted(replicas, key=lambda replica: not replica.generations)
     # What balances before the pods sends the same connection's next request to another one.
     turncoat.model_id = f"/weights/{OTHER}"
     assert told(await work) == drawn_by(toy_model, POLICY, prompts, 12)

@@ -19,7 +19,6 @@ from selfie.errors import FailedPrecondition, NotFound, Unavailable
 from selfie.generation.__main__ import build
 from selfie.generation.fronts import FleetFront
 from selfie.generation.http.clients import Address
-from selfie.generation.http.tracing import trace_of
 from selfie.generation.policies import PublishedWeights
 from selfie.generation.settings import GenerationSettings
 from selfie.rpc.channels import connect, domain_errors
@@ -27,6 +26,7 @@ from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.server import RunningServer
 from selfie.rpc.stores import store_opener
 from selfie.runs.names import run_key
+from selfie.tracing.attempts import trace_of
 from selfie.v1 import artifacts_pb2, engine_pb2, generation_pb2, generation_pb2_grpc
 from tgi_server import TgiStandIn
 

@@ -9,9 +9,9 @@ from selfie.errors import FailedPrecondition, InvalidInput, Overloaded, Unavaila
 from selfie.generation.canary import ask_canary
 from selfie.generation.engines import EngineFault, SamplingParameters, SeededPrompt
 from selfie.generation.http.clients import Access
-from selfie.generation.http.tracing import begin_trace, trace_of
 from selfie.generation.retries import RetryLimits
 from selfie.generation.seeds import renewed_seed
+from selfie.tracing.attempts import attempt_span, trace_of
 from tgi_server import TgiStandIn
 from toy_models import ToyModel
 
@@ -226,8 +226,8 @@ async def test_whoever_gives_up_stops_the_engines_work(tgi, prompts):
 
 async def test_all_requests_of_an_attempt_are_spans_of_its_trace(tgi, prompts):
     standin = await tgi.start()
-    begin_trace(trace_of("uid", "rounds/01/generate", 1))
-    await sample(tgi.engine(), prompts)
+    with attempt_span("work", run_uid="uid", step="rounds/01/generate", attempt=1):
+        await sample(tgi.engine(), prompts)
     parts = [headers["traceparent"].split("-") for headers in standin.headers]
     assert {part[1] for part in parts} == {trace_of("uid", "rounds/01/generate", 1)}
     assert len({part[2] for part in parts}) == len(parts)

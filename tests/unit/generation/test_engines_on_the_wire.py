@@ -8,7 +8,6 @@ from selfie.generation.digests import digest_in
 from selfie.generation.engines import EngineFault, Policy, SamplingParameters
 from selfie.generation.fleet.servers import Wanted
 from selfie.generation.http.failures import message_of, refused
-from selfie.generation.http.tracing import begin_trace, trace_of, traceparent
 from selfie.generation.openai.answers import Completion
 from selfie.generation.openai.capabilities import Capabilities, ask_capabilities
 from selfie.generation.openai.identities import sglang_digest
@@ -198,13 +197,3 @@ async def test_a_server_that_can_everything_is_asked_once():
 )
 async def test_what_a_server_will_not_have_is_found_out_one_by_one(takes, expected):
     assert (await capabilities_of(*takes))[0] == expected
-
-
-def test_requests_outside_of_an_attempt_have_traces_of_their_own():
-    begin_trace("")
-    first, second = traceparent().split("-"), traceparent().split("-")
-    assert [len(part) for part in first] == [2, 32, 16, 2]
-    assert first[1] != second[1]
-    begin_trace(trace_of("uid", "rounds/01/generate", 1))
-    assert traceparent().split("-")[1] == traceparent().split("-")[1]
-    begin_trace("")

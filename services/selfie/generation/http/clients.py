@@ -14,7 +14,7 @@ import httpx2
 
 from selfie.errors import Unavailable
 from selfie.generation.http import failures
-from selfie.generation.http.tracing import traceparent
+from selfie.tracing.attempts import traceparent
 
 # Connections to an engine that is gone are given up at once; answers may take their time.
 CONNECT_TIMEOUT_S = 5.0
