@@ -15,7 +15,7 @@ export UV_LINK_MODE ?= hardlink
 # A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test test-chart test-cluster test-faults test-engines cluster-tools chart-tools check bench bench-scoring proto dashboards chart-readme requirements images clean
+.PHONY: help demo test kill-test test-chart test-cluster test-node test-faults test-engines cluster-tools chart-tools check bench bench-scoring proto dashboards chart-readme requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -33,8 +33,11 @@ kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing
 test-chart: chart-tools ## Render the chart with Helm 3 and 4, try it on a control plane, scrape a run by its configuration
 	@pytest tests/chart tests/cluster/test_chart_rendered.py tests/cluster/test_chart_installed.py --timeout 600 $(ARGS)
 
-test-cluster: cluster-tools ## Run all that needs a Kubernetes, on one that is started for it; root for real pods
-	@pytest tests/cluster -m "not faults" --timeout 600 $(ARGS)
+test-cluster: cluster-tools ## Run what needs a Kubernetes, on one that is started for it; root for real pods
+	@pytest tests/cluster -m "not faults and not long" --timeout 600 $(ARGS)
+
+test-node: cluster-tools ## Disturb, roll, share and try out runs on real pods; takes half an hour
+	@pytest tests/cluster -m "long and not faults" --timeout 600 $(ARGS)
 
 test-faults: cluster-tools ## Run every fault case at every point; takes hours
 	@SELFIE_RELIABILITY=$(CURDIR)/bench/reliability.json pytest tests/cluster/test_fault_*.py --timeout 0 $(ARGS)

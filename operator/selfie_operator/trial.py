@@ -1,6 +1,7 @@
-"""``python -m selfie_operator.trial FILE``: applies a small run, waits for its end, and removes it.
+"""``python -m selfie_operator.trial FILE``: asks the scorer, if there is one, and tries a small run.
 
-`helm test` starts this in a pod: it shows that a release can do what it is for.
+The run is applied, waited for, and removed. `helm test` starts this in a pod: it shows that a release
+can do what it is for.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import yaml
 from pydantic import Field
 from pydantic_settings import BaseSettings, CliApp, CliPositionalArg, SettingsConfigDict
 
+from selfie.client.connections import Tls
+from selfie.client.scorers import AsyncScorer
 from selfie.errors import FailedPrecondition, SelfieError
 from selfie.kube.api import Api
 from selfie.kube.client import ClientSettings, connect
@@ -18,6 +21,9 @@ from selfie.kube.objects import SELFIE_RUN, Object, name_of, uid_of
 from selfie.kube.transport import Access
 from selfie.runs.conditions import has_status
 from selfie.runs.status import derived_message, derived_reason, status_from_object
+
+QUESTION = "How do I keep bread fresh?"
+RESPONSES = ("Put it in a paper bag.", "Bread may be preserved by means of a suitable receptacle.")
 
 
 class TrialSettings(BaseSettings):
@@ -30,6 +36,31 @@ class TrialSettings(BaseSettings):
     seconds: float = Field(1800, gt=0, description="Time in which it must be Complete.")
     look_seconds: float = Field(2, gt=0, description="Time between two looks at it.")
     kubeconfig: Path | None = Field(None, description="Way to the API server; else the pod's own account.")
+    scorer: str = Field("", description="Address of a scorer that is asked too, such as dns:///scorer:50051.")
+    scorer_token: Path = Field(
+        Path("/var/run/secrets/selfie.dev/token"), description="File with the token that it is shown."
+    )
+    scorer_tls: bool = Field(False, description="Whether it speaks TLS.")
+    scorer_authorities: Path | None = Field(
+        None,
+        description="PEM file of who signs its certificate; without it, the system's authorities.",
+    )
+
+
+async def asked(scorer: AsyncScorer) -> str:
+    """What the scorer says of two responses, whichever of them comes first.
+
+    Raises `FailedPrecondition` if the order makes a difference, and what the scorer raises.
+    """
+    first, second = RESPONSES
+    forth, back = [await scorer.compare(QUESTION, *pair) for pair in ((first, second), (second, first))]
+    if abs(forth.margin + back.margin) > forth.tie_band + back.tie_band:
+        raise FailedPrecondition(
+            "TrialContradicted",
+            f"the scorer prefers a response by {forth.margin:g}, and the other by {back.margin:g} when it is "
+            "named first",
+        )
+    return f"the scorer answers: p = {forth.probability:.3f}, {forth.preferred}"
 
 
 async def tried(api: Api, run: Object, settings: TrialSettings) -> str:
@@ -80,6 +111,11 @@ async def _ended(api: Api, made: Object, settings: TrialSettings) -> str:
 
 
 async def _main(settings: TrialSettings) -> str:
+    if settings.scorer:
+        found = settings.scorer_authorities
+        tls = settings.scorer_tls and Tls(authorities=found if found and found.exists() else None)
+        async with AsyncScorer(settings.scorer, token=settings.scorer_token, tls=tls) as scorer:
+            sys.stdout.write(f"{await asked(scorer)}\n")
     run: Object = yaml.safe_load(settings.file.read_text())
     async with connect(ClientSettings(access=Access(kubeconfig=settings.kubeconfig))) as api:
         return await tried(api, run, settings)

@@ -196,6 +196,22 @@ def test_the_trial_is_a_run_that_can_be_meant(everything: Rendered) -> None:
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
 
 
+def test_the_trial_asks_a_scorer_that_is_there_as_one_of_its_callers(
+    helm: Helm, everything: Rendered
+) -> None:
+    told = trial_of(everything)
+    assert told["SELFIE_SCORER"] == "dns:///aligned-scorer:50051"
+    assert told["SELFIE_SCORER_TLS"] == "true"
+    assert ":aligned-trial" in everything.environment("aligned-scorer")["SELFIE_CALLERS"]
+    assert "SELFIE_SCORER" not in trial_of(helm.rendered(VALUES["volume"]))
+
+
+def trial_of(rendered: Rendered) -> dict[str, str]:
+    """The trial's variables."""
+    [pod] = rendered.of("Pod").values()
+    return {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"] if "value" in entry}
+
+
 def test_every_value_says_what_it_does() -> None:
     path = Path(__file__).parents[2] / "tools/chart_readme.py"
     spec = importlib.util.spec_from_file_location("chart_readme", path)

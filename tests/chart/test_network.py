@@ -40,6 +40,8 @@ def pods(rendered: Rendered) -> dict[str, Pod]:
     }
     found["engine"] = child_labels(RUN, "engine")
     found["scoring"] = child_labels(RUN, "scoring")
+    [trial] = rendered.of("Pod").values()
+    found["trial"] = trial["metadata"]["labels"]
     found["trainer"] = child_labels(RUN, "trainer", managed_by="selfie-training")
     ours = {name: Pod(name, TEAM, labels) for name, labels in found.items()}
     strangers = {name: Pod(name, name, {}) for name in (APPS, MONITORING, ELSEWHERE)}
@@ -99,6 +101,8 @@ CALLS = {
     ("generation", "scoring"),
     ("trainer", "trainer"),
     (APPS, "scorer"),
+    # `helm test`.
+    ("trial", "scorer"),
 }
 
 

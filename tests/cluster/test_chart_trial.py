@@ -7,6 +7,7 @@ from charts import Refused
 from installations import RELEASE, Installation
 from killing import MODEL
 
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]
 SECONDS = 1200
 SPEC = """
 model: {{uri: {model}}}

@@ -17,7 +17,7 @@ from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.shards import read_group
 from waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]
 Reference: TypeAlias = Callable[[], Mapping[str, Any]]
 
 # So that a trainer can run out of it while the machine does not.

@@ -137,7 +137,8 @@ def scorer(release: Installation, ended: Ended) -> str:
     for entry in (secret, account):
         release.kubectl("apply", "-f", "-", given=json.dumps(entry))
     release.install(
-        scorer={
+        scorer=release.values["scorer"]
+        | {
             "weights": {"run": release.place.uri_of(ended.run.store)},
             "callers": [f"{release.namespace}/application"],
             "apiTokensSecretName": "callers",

@@ -23,7 +23,7 @@ from thin_pods import SUPPORT
 from toy_models import ToyModel
 from waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1500)]
 COMPLETE_S = 1000
 RUN = """
 apiVersion: selfie.dev/v1alpha1
@@ -69,9 +69,10 @@ def release(release_on_volume: Installation) -> Iterator[Installation]:
         "sharedMemory": "",
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
     }
-    release_on_volume.install(runPods={"tgi": offered})
+    own = release_on_volume.values["runPods"]
+    release_on_volume.install(runPods=own | {"tgi": offered})
     yield release_on_volume
-    release_on_volume.install(runPods={})
+    release_on_volume.install(runPods=own)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from selfie.artifacts.store import Store
 from selfie.kube.objects import name_of
 from waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1000)]
 STEP = "rounds/00/seed"
 
 
@@ -59,7 +59,8 @@ def shared(release_on_volume: Installation, reference_store: Callable[[], Store]
             manifest = until(lambda: read_manifest(on.store, STEP), seconds=STAGE_S)
         except Exception as error:
             raise AssertionError(run.why()) from error
-        release.kubectl("delete", "sfr", "--all", "--wait")
+        finally:
+            release.kubectl("delete", "sfr", "--all", "--wait")
     return Shared(on.store, manifest, queue.tickets[name_of(job)], at)
 
 

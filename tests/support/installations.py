@@ -28,6 +28,8 @@ OF_RUNS = "-l=selfie.dev/run-uid"
 
 def thin_values(place: Place, **changes: Any) -> dict[str, Any]:
     """Values for the thin image: this machine's Python is read-only in every pod."""
+    # Two releases and all pods of a run have to find room on two processors.
+    small = {"resources": {"requests": {"cpu": "50m"}}}
     repository, _, tag = thin.IMAGE.removeprefix("localhost/").partition(":")
     entries = (volumes.environment_mount(), sources_mount())
     return {
@@ -38,6 +40,8 @@ def thin_values(place: Place, **changes: Any) -> dict[str, Any]:
             **{name: {"repository": repository} for name in ("operator", "service", "gpu")},
         },
         "artifacts": dict(place.values),
+        "scorer": small,
+        "runPods": dict.fromkeys(("engine", "scoring", "trainer"), small),
         "operator": {"sourcesRoot": f"file://{SOURCES_AT}"},
         "allPods": {
             "extraEnv": [{"name": name, "value": value} for name, value in THREADS.items()],

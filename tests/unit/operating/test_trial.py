@@ -1,6 +1,7 @@
 """What `helm test` does in its pod."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from memory_api import MemoryApi
 from selfie.errors import FailedPrecondition, Unavailable
 from selfie.kube.objects import SELFIE_RUN
-from selfie_operator.trial import TrialSettings, tried
+from selfie_operator.trial import RESPONSES, TrialSettings, asked, tried
 
 RUN = {
     "apiVersion": "selfie.dev/v1alpha1",
@@ -84,3 +85,36 @@ async def test_an_api_server_that_is_away_for_a_moment_ends_no_trial():
     api.fault = away
     assert await tried(api, RUN, settings()) == "so it is"
     await ended
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What of a scorer's answer counts here."""
+
+    margin: float
+    tie_band: float = 0.01
+    probability: float = 0.6
+    preferred: str = "first"
+
+
+class ToyScorer:
+    """Prefers the first of the responses, as it knows them, by 0.4; named first, either by ``more``."""
+
+    def __init__(self, more: float = 0.0) -> None:
+        self.more = more
+        self.asked: list[tuple[str, str]] = []
+
+    async def compare(self, prompt: str, first: str, second: str) -> Answer:
+        self.asked.append((first, second))
+        return Answer((0.4 if first == RESPONSES[0] else -0.4) + self.more)
+
+
+async def test_a_scorer_that_prefers_the_same_response_either_way_is_told_of():
+    scorer = ToyScorer()
+    assert await asked(scorer) == "the scorer answers: p = 0.600, first"
+    assert scorer.asked == [RESPONSES, RESPONSES[::-1]]
+
+
+async def test_a_scorer_that_goes_by_the_order_is_not_trusted():
+    with pytest.raises(FailedPrecondition, match="named first"):
+        await asked(ToyScorer(more=0.1))
