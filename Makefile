@@ -34,7 +34,7 @@ test-chart: chart-tools ## Render the chart with Helm 3 and 4, try it on a contr
 	@pytest tests/chart tests/cluster/test_chart_rendered.py tests/cluster/test_chart_installed.py --timeout 600 $(ARGS)
 
 test-cluster: cluster-tools ## Run what needs a Kubernetes, on one that is started for it; root for real pods
-	@pytest tests/cluster -m "not faults and not long" --timeout 600 $(ARGS)
+	@pytest tests/cluster -m "not faults and not long" --numprocesses 2 --dist loadfile --no-loadscope-reorder --timeout 600 $(ARGS)
 
 test-node: cluster-tools ## Disturb, roll, share and try out runs on real pods; takes half an hour
 	@pytest tests/cluster -m "long and not faults" --timeout 600 $(ARGS)

@@ -209,7 +209,9 @@ def test_the_trial_asks_a_scorer_that_is_there_as_one_of_its_callers(
 def trial_of(rendered: Rendered) -> dict[str, str]:
     """The trial's variables."""
     [pod] = rendered.of("Pod").values()
-    return {entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"] if "value" in entry}
+    return {
+        entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"] if "value" in entry
+    }
 
 
 def test_every_value_says_what_it_does() -> None:

@@ -13,7 +13,7 @@ from charts import found_helm
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
 from fault_bench import Bench, opened
-from installations import Installation, restricted, thin_values
+from installations import Installation, brings_the_kind, restricted, thin_values
 from keeping import Place, in_objects, on_volume, sources_volume
 from killing import MODEL, SPEC, TinyRun, made_by, write_sources
 from selfie.artifacts.store import Store
@@ -89,9 +89,7 @@ def _installed(
     cluster: Cluster, namespace: str, place: Place, model: Path, folders: pytest.TempPathFactory
 ) -> Installation:
     write_sources(sources_volume(cluster, namespace), model)
-    # The kind belongs to the cluster, and the first release brings it.
-    is_first = "selfieruns" not in cluster.kubectl("get", "crd", "--output=name")
-    values = thin_values(place, crds={"enabled": is_first})
+    values = thin_values(place, crds=brings_the_kind(cluster))
     helm, folder = found_helm(cluster.kubeconfig), folders.mktemp("release")
     found = Installation(cluster, helm, namespace, place, folder, values)
     found.install()

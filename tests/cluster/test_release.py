@@ -12,6 +12,7 @@ from cluster import nodes, thin, volumes
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, found
 from hostile_runs import HOSTILE, MODEL, OPERATOR, Hostile, with_changes
+from installations import brings_the_kind
 from waiting import until
 
 TEAM = "release"
@@ -46,7 +47,7 @@ def release(node_cluster: NodeCluster, tmp_path_factory: pytest.TempPathFactory)
     nodes.make_environment(node, TEAM)
     nodes.make_volume(node, "artifacts", TEAM)
     values = tmp_path_factory.mktemp("values") / "values.yaml"
-    values.write_text(json.dumps(_values()))
+    values.write_text(json.dumps(_values() | {"crds": brings_the_kind(node)}))
     helm.run("install", "r", str(CHART), f"-n={TEAM}", f"-f={values}")
     yield Release(node, TEAM)
     helm.run("uninstall", "r", f"-n={TEAM}")

@@ -184,6 +184,11 @@ class PodsSeen:
         return states
 
 
+def brings_the_kind(cluster: Cluster) -> dict[str, Any]:
+    """Value of ``crds``: the kind belongs to the cluster, and the first release brings it."""
+    return {"enabled": "selfieruns" not in cluster.kubectl("get", "crd", "--output=name")}
+
+
 def restricted(cluster: Cluster, namespace: str) -> str:
     """A namespace that enforces restricted Pod Security, in which pods of the thin image can run."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import pytest
 from aiohttp import web
@@ -31,6 +32,15 @@ async def test_the_credentials_of_the_kubeconfig_are_shown(server: Server):
     async with server.client() as api:
         await api.get(SELFIE_RUN, "r", namespace="team")
     assert server.asked[0][0].headers["Authorization"] == "Bearer first"
+
+
+async def test_what_the_operators_image_leaves_out_of_the_client_is_not_loaded(server: Server):
+    server.answer = lambda request: says({"metadata": {"resourceVersion": "1"}, "items": [RUN]})
+    async with server.client() as api:
+        await api.list(SELFIE_RUN)
+    loaded = {name for name in sys.modules if name.startswith("kubernetes.")}
+    assert "kubernetes.aio.client.api_client" in loaded
+    assert not [name for name in loaded if {"api", "models"} & set(name.split(".")[:-1])]
 
 
 async def test_a_list_is_read_page_by_page(server: Server):
