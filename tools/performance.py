@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import with_table
+
 ROOT = Path(__file__).parents[1]
 BENCH, PAGE = ROOT / "bench", ROOT / "docs/performance.md"
 PLOT = ROOT / "docs/images/scoring.svg"
@@ -96,9 +98,7 @@ def written(page: str) -> str:
     """The page with new tables in place of those that were there; what was not measured stays as it is."""
     for name, (table, file) in TABLES.items():
         if (BENCH / file).exists():
-            before, begin, rest = page.partition(f"<!-- table: {name} -->\n")
-            _, end, after = rest.partition("\n<!-- end of table -->")
-            page = f"{before}{begin}{table(json.loads((BENCH / file).read_text()))}{end}{after}"
+            page = with_table(page, name, table(json.loads((BENCH / file).read_text())))
     return page
 
 

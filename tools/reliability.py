@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import with_table
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/reliability.json"
 PAGE = ROOT / "docs/reliability.md"
-BEGIN, END = "<!-- table: tools/reliability.py -->", "<!-- end of table -->"
+NAME = "tools/reliability.py"
 _APART = {"fault", "measured"}
 
 
@@ -27,13 +29,6 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         )
         rows.append(f"| {case} | {found['fault']} | {figures} | {found['measured']} |")
     return "\n".join(rows)
-
-
-def written(page: str, rows: str) -> str:
-    """The page with these rows in place of those that were there."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{rows}\n{END}{after}"
 
 
 def _order(case: str) -> tuple[int, str]:
@@ -52,7 +47,7 @@ def _told(value: Any) -> str:
 def main() -> int:
     """Writes the page; with ``--check`` only says whether it is up to date."""
     page = PAGE.read_text()
-    wanted = written(page, table(json.loads(RESULTS.read_text())))
+    wanted = with_table(page, NAME, table(json.loads(RESULTS.read_text())))
     if "--check" in sys.argv:
         return int(page != wanted)
     PAGE.write_text(wanted)

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pages import with_table
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/results/operator_scale.json"
 PAGE = ROOT / "docs/scale.md"
-BEGIN, END = "<!-- table: tools/scale.py -->", "<!-- end of table -->"
+NAME = "tools/scale.py"
 
 Entry = Mapping[str, Any]
 Figure = Callable[[Entry], Any]
@@ -146,17 +148,10 @@ def _cell(figure: Figure, entry: Entry) -> str:
     return "–" if found is None else str(found)
 
 
-def written(page: str, rows: str) -> str:
-    """The page with these rows in place of those that were there."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{rows}\n{END}{after}"
-
-
 def main() -> int:
     """Writes the page, or checks it."""
     page = PAGE.read_text()
-    wanted = written(page, table(json.loads(RESULTS.read_text())))
+    wanted = with_table(page, NAME, table(json.loads(RESULTS.read_text())))
     if "--check" in sys.argv:
         return int(page != wanted)
     PAGE.write_text(wanted)

@@ -5,7 +5,8 @@
 
 `run` makes every run that is not there yet, main first: the others take over from it, by
 `resumeFrom`, whatever they have in common with it, so that all of one seed start from the same
-π_0. It may be stopped at any time, and goes on where it was. `write` reads what there is.
+π_0. It may be stopped at any time, and goes on where it was. `write` reads what there is, and puts the
+tables of each study into their place in the page; what stands around them is written by people.
 """
 
 import argparse
@@ -14,8 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from document import document
+from document import tables
 from studies import FIRST, ROOT, STUDIES, Study
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from pages import with_table
 
 
 def main() -> None:
@@ -29,7 +33,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs/results.md")
     options = parser.parse_args()
     if options.command == "write":
-        options.output.write_text(document(options.artifacts))
+        write(options.artifacts, options.output)
         return
     study = STUDIES[options.study]
     variants = options.variants or list(study.variants)
@@ -38,6 +42,17 @@ def main() -> None:
     if missing := study.missing_data():
         sys.exit(f"{study.name} reads {missing[0]}, which is not here; its runs cannot be made")
     run_all(study, options.artifacts, variants, options.seeds or study.seeds)
+
+
+def write(artifacts: Path, output: Path) -> None:
+    """Writes the tables of every study that has runs; exits where none has."""
+    found = {name: rows for name, study in STUDIES.items() if (rows := tables(study, artifacts))}
+    if not found:
+        sys.exit(f"no runs in {artifacts}; make them with: python tools/results run")
+    page = output.read_text()
+    for name, rows in found.items():
+        page = with_table(page, f"tools/results {name}", "\n".join(rows).rstrip())
+    output.write_text(page)
 
 
 def run_all(study: Study, artifacts: Path, variants: Sequence[str], seeds: Sequence[int]) -> None:

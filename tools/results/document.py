@@ -1,36 +1,17 @@
 """`docs/results.md`: what the runs of the studies say, and what of it is noise."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from studies import STUDIES, Study
+from studies import Study
 
 from selfie.cli.comparing import compare_places
 from selfie.compare.shape import ComparedRuns, GroupEntry, LabelsEntry, WinEntry
 from selfie.method.statistics import Difference, Proportion, wilson_interval
 
 
-def document(artifacts: Path) -> str:
-    """Every study's tables as Markdown, from the runs that are there."""
-    parts = [part for study in STUDIES.values() if (part := _tables_of(study, artifacts))]
-    if not parts:
-        sys.exit(f"no runs in {artifacts}; make them with: python tools/results run")
-    return "\n".join([*_HEAD, *(line for part in parts for line in part)]) + "\n"
-
-
-_HEAD = (
-    "# What the method does at small scale",
-    "",
-    "Written by `python tools/results write` from runs of `examples/paper`; the same command with `run`",
-    "makes them. All variants of one random seed start from the same π_0, and take as many steps as their",
-    "pairs are. Intervals are of 95 %. A verdict over seeds needs six of them, and Student's interval, his",
-    "p after Holm and the sign test to agree; else the difference is noise.",
-    "",
-)
-
-
-def _tables_of(study: Study, artifacts: Path) -> list[str]:
+def tables(study: Study, artifacts: Path) -> list[str]:
+    """The study's tables as lines of Markdown, from the runs that are there; none without runs."""
     runs = {variant: study.found(artifacts, variant) for variant in study.variants}
     places = [str(place) for variant in runs.values() for place in variant]
     if not places:
@@ -48,8 +29,6 @@ def _tables_of(study: Study, artifacts: Path) -> list[str]:
 
 def _head(study: Study, runs: dict[str, list[Path]]) -> list[str]:
     return [
-        f"## {study.title}",
-        "",
         study.shape,
         "",
         "| variant | random seeds |",

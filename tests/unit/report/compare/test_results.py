@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools/results"))
 
-from document import document
+from document import tables
 from studies import STUDIES, Study
 
+from pages import with_table
 from selfie.artifacts.store import open_store
 from selfie.runs.load import parse_run
 
@@ -58,7 +60,7 @@ def test_the_tables_have_every_run_and_too_few_seeds_make_no_claim(
             (place / "status.json").write_text("{}")
             pairs = [pair_of(name, **LABELLED) for name in "abcde"[: 3 + seed]]
             toy_at(open_store(place.as_uri())).pairs("rounds/01/filter", pairs)
-    text = document(tmp_path / "runs")
+    text = "\n".join(tables(QUICKSTART, tmp_path / "runs"))
     assert "| Selfie (`main`) | 1, 2 |" in text
     assert "| control: labels by chance (`judge-random`) | 1, 2 |" in text
     assert "| Selfie | 2 | 1 | 100.0 |" in text
@@ -67,6 +69,13 @@ def test_the_tables_have_every_run_and_too_few_seeds_make_no_claim(
     assert "better" not in text.split("### Every run")[0].split("| variant | round |")[1]
 
 
-def test_without_runs_it_says_how_to_make_them(tmp_path: Path):
-    with pytest.raises(SystemExit, match=r"tools/results run"):
-        document(tmp_path)
+def test_a_study_without_runs_has_no_tables(tmp_path: Path):
+    assert tables(QUICKSTART, tmp_path) == []
+
+
+def test_the_page_has_a_place_for_the_tables_of_every_study():
+    page = (Path(__file__).resolve().parents[4] / "docs/results.md").read_text()
+    for name in STUDIES:
+        assert "| new |" in with_table(page, f"tools/results {name}", "| new |")
+    with pytest.raises(ValueError, match="no <!-- table: another -->"):
+        with_table(page, "another", "| new |")
