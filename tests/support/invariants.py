@@ -10,6 +10,7 @@ I5: the end is that of a run to which nothing happened.
 import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,17 +92,27 @@ async def _undisturbed(bench: Bench) -> tuple[EndState, int]:
 
 
 def created(stage: Stage, uid: str) -> Counter[str]:
-    """How often the API server has created each child of the run, for the operator or the controller."""
-    marks = (run_key(uid), run_mark(uid))
+    """How often the API server has created each child of the run, for the operator or the controller.
+
+    A request that nobody waited for any more may have created its child all the same, under another
+    code than 201. Whoever asked again was told that it exists: then it counts.
+    """
+    codes: dict[str, list[int]] = {}
+    for child, code in _asked_for(stage, uid):
+        codes.setdefault(child, []).append(code)
     return Counter(
-        f"{event.resource}/{event.name.replace(marks[0], 'KEY').replace(marks[1], 'MARK')}"
-        for event in stage.bench.audit.of(stage.namespace)
-        if event.verb == "create"
-        and event.resource in _CHILDREN
-        and not event.subresource
-        and event.code == 201
-        and any(mark in event.name for mark in marks)
+        {child: times for child, found in codes.items() if (times := found.count(201) or int(409 in found))}
     )
+
+
+def _asked_for(stage: Stage, uid: str) -> Iterator[tuple[str, int]]:
+    """Each request for a child of the run with the code of its answer."""
+    marks = (run_key(uid), run_mark(uid))
+    for event in stage.bench.audit.of(stage.namespace):
+        of_run = any(mark in event.name for mark in marks)
+        if of_run and event.verb == "create" and event.resource in _CHILDREN and not event.subresource:
+            name = event.name.replace(marks[0], "KEY").replace(marks[1], "MARK")
+            yield f"{event.resource}/{name}", event.code
 
 
 def broken(stage: Stage, name: str = "run", *, like: EndState | None = None) -> list[str]:
@@ -121,6 +132,8 @@ def broken(stage: Stage, name: str = "run", *, like: EndState | None = None) -> 
     wrong += _steps_back(found, stage.bench.chronicle.history[uid])
     if like is not None:
         wrong += _differences(end_state(stage, name), like)
+    if any("children" in entry for entry in wrong):
+        wrong.append(f"requests for children: {list(_asked_for(stage, uid))}")
     return wrong
 
 
