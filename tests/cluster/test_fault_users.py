@@ -45,6 +45,7 @@ def alike(stage: Stage, like: EndState, *, attempts: dict[str, int] | None = Non
     return wrong
 
 
+@pytest.mark.faults
 async def test_a_job_that_is_deleted_by_hand_costs_one_attempt_and_changes_no_result(bench: Bench) -> None:
     like, _ = await reference(bench)
     async with bench.stage() as stage:
@@ -72,6 +73,7 @@ async def test_a_job_that_is_deleted_by_hand_costs_one_attempt_and_changes_no_re
     assert len(held.pods) == times + 1
 
 
+@pytest.mark.faults
 async def test_a_job_that_its_queue_evicts_three_times_stays_one_attempt(bench: Bench) -> None:
     like, _ = await reference(bench)
     async with bench.stage() as stage:
