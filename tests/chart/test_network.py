@@ -1,29 +1,17 @@
 """Who may reach whom, worked out from the policies as the chart makes them."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from charts import VALUES, Rendered, found_helm
+from policies import PLAIN, TEAM, Pod, allows, reaches
 from selfie.kube.labels import child_labels
 from selfie.kube.pods import GRPC_PORT, METRICS_PORT
 
-Object = Mapping[str, Any]
-TEAM, APPS, MONITORING, ELSEWHERE = "team", "apps", "monitoring", "elsewhere"
-API, PLAIN = 8080, 8080
-PORTS = {"grpc": GRPC_PORT, "metrics": METRICS_PORT, "http": PLAIN, "api": API}
+APPS, MONITORING, ELSEWHERE = "apps", "monitoring", "elsewhere"
 RUN: dict[str, Any] = {"metadata": {"name": "toy", "namespace": TEAM, "uid": "u"}}
-
-
-@dataclass(frozen=True)
-class Pod:
-    """Somebody on the network; those of other namespaces have no labels that count."""
-
-    name: str
-    namespace: str
-    labels: Mapping[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -46,48 +34,6 @@ def pods(rendered: Rendered) -> dict[str, Pod]:
     ours = {name: Pod(name, TEAM, labels) for name, labels in found.items()}
     strangers = {name: Pod(name, name, {}) for name in (APPS, MONITORING, ELSEWHERE)}
     return {**ours, **strangers, "neighbour": Pod("neighbour", TEAM, {"app": "other"})}
-
-
-def policies(rendered: Rendered, pod: Pod, way: str) -> Iterator[Object]:
-    """Those that bind the pod in this direction."""
-    for entry in rendered.of("NetworkPolicy").values():
-        spec = entry["spec"]
-        if pod.namespace == TEAM and way in spec["policyTypes"] and selects(spec["podSelector"], pod.labels):
-            yield spec
-
-
-def selects(selector: Object, labels: Mapping[str, str]) -> bool:
-    return (selector.get("matchLabels") or {}).items() <= labels.items()
-
-
-def allows(rendered: Rendered, own: Pod, other: Pod, port: int, way: str) -> bool:
-    """As Kubernetes says: who is bound by no policy is free; else one rule of one of them is enough."""
-    bound = list(policies(rendered, own, way))
-    end, key = ("from", "ingress") if way == "Ingress" else ("to", "egress")
-    rules = [rule for spec in bound for rule in spec.get(key) or ()]
-    return not bound or any(matches(rule, end, other, port) for rule in rules)
-
-
-def matches(rule: Object, end: str, other: Pod, port: int) -> bool:
-    ports = {PORTS.get(entry["port"], entry["port"]) for entry in rule.get("ports", ())}
-    if ports and port not in ports:
-        return False
-    return not rule.get(end) or any(peer_is(peer, other) for peer in rule[end])
-
-
-def peer_is(peer: Object, other: Pod) -> bool:
-    if "namespaceSelector" in peer:
-        names = {"kubernetes.io/metadata.name": other.namespace}
-        return selects(peer["namespaceSelector"], names) and selects(
-            peer.get("podSelector", {}), other.labels
-        )
-    return other.namespace == TEAM and selects(peer["podSelector"], other.labels)
-
-
-def reaches(rendered: Rendered, source: Pod, target: Pod, port: int) -> bool:
-    return allows(rendered, source, target, port, "Egress") and allows(
-        rendered, target, source, port, "Ingress"
-    )
 
 
 CALLS = {

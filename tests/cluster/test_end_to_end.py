@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import yaml
 
+from calls_seen import COMPONENT, Calls, calls_seen
 from clusters import apply
 from installations import RELEASE, Installation, PodsSeen, RunOnCluster, start_records, submitted
 from killing import MODEL, SPEC, made_by
+from policies import TEAM, Pod, reaches
 from scorer_client import compared
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.run_files import read_status
 from selfie.errors import Unauthenticated
+from selfie.kube.pods import GRPC_PORT
 from selfie.runs.lineage import published_policy
 from thin_pods import SUPPORT, thin_pod
 from waiting import until
@@ -47,8 +51,15 @@ class Ended:
 
 
 @pytest.fixture(scope="module")
+def calls(release_on_volume: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
+    """Who calls whom on the node."""
+    with calls_seen(release_on_volume.cluster, tmp_path_factory.mktemp("calls")) as seen:
+        yield seen
+
+
+@pytest.fixture(scope="module")
 def begun(
-    release_on_volume: Installation, release_on_objects: Installation, reference: Reference
+    release_on_volume: Installation, release_on_objects: Installation, calls: Calls, reference: Reference
 ) -> Iterator[Mapping[str, tuple[RunOnCluster, PodsSeen]]]:
     """A run of each release, by its namespace, both at a time: they wait more than they compute."""
     found = {}
@@ -118,6 +129,31 @@ def test_no_account_of_the_release_was_refused_anything(ended: Ended, release: I
     mine = [entry for entry in release.cluster.audit() if entry.account.startswith(f"{release.namespace}:")]
     assert mine
     assert {entry.rule for entry in mine if entry.code == 403} == set()
+
+
+def test_whoever_called_whom_may_by_the_network_policies_and_nobody_else_may(
+    ended: Ended, release: Installation, calls: Calls, tmp_path: Path
+):
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump(release.values))
+    rendered = release.helm.rendered(values, {"networkPolicy.enabled": True})
+    of_run = [states[-1] for states in ended.pods.values()]
+    # A pod's address is in one of its states; the last one may have lost it.
+    addressed = [state for states in ended.pods.values() for state in states]
+    called = calls.between([*addressed, *release.pods(f"-l=app.kubernetes.io/instance={RELEASE}")])
+    everybody = {
+        pod["metadata"]["labels"][COMPONENT]: Pod(pod["metadata"]["name"], TEAM, pod["metadata"]["labels"])
+        for pod in [*of_run, *release.pods(f"-l=app.kubernetes.io/instance={RELEASE}")]
+        if COMPONENT in pod["metadata"]["labels"]
+    }
+    may = {
+        (one, other, GRPC_PORT)
+        for one in everybody
+        for other in everybody
+        if reaches(rendered, everybody[one], everybody[other], GRPC_PORT)
+    }
+    # A training of one pod has nobody to talk to, and the scorer is for others.
+    assert called == {call for call in may if call[1] not in ("trainer", "scorer")}
 
 
 # -- The preference API, with the weights of that run.
