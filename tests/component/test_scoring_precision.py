@@ -1,5 +1,6 @@
 """Precision modes over a real port, as on a machine that multiplies bfloat16 faster than float32."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from selfie.rpc.channels import connect
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
+from selfie.scoring import metrics
 from selfie.scoring.core import Scorer
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
 from selfie.scoring.precision import Machine, error_bound
@@ -79,3 +81,15 @@ async def test_auto_ranks_as_exact_does_and_says_how_many_pairs_it_scored_again(
     assert auto.rescored_pairs > 0
     assert modes.count("exact") > 1
     assert auto.tie_band == exact.tie_band
+
+
+async def test_the_mode_of_every_score_is_counted(stub):
+    def counted() -> dict[str, float]:
+        [family] = metrics.RESPONSES.collect()
+        return {sample.labels["mode"]: sample.value for sample in family.samples if "_total" in sample.name}
+
+    before = Counter(counted())
+    answer = await rank(stub, "AUTO")
+    modes = Counter(one.score.precision for one in answer.responses)
+    assert Counter(counted()) - before == modes
+    assert len(modes) == 2

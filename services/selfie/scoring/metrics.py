@@ -20,6 +20,9 @@ PROMPTS = Counter(f"{_NAME}_prompts", "Prompts looked up among those computed be
 PROMPT_BYTES = Gauge(f"{_NAME}_prompt_bytes", "Memory that prompts are kept in.")
 PAIRS = Counter(f"{_NAME}_weight_pairs", "Pairs of weights that calls named, by what was done.", ["result"])
 PAIR_BYTES = Gauge(f"{_NAME}_weight_pair_bytes", "Memory of those pairs.")
+RESPONSES = Counter(
+    f"{_NAME}_responses", "Responses of online calls, by the mode that their score is of.", ["mode"]
+)
 RESCORED = Counter(f"{_NAME}_rescored_pairs", "Pairs that `auto` scored again, exactly.")
 SHARES_PROMPTS = Gauge(
     f"{_NAME}_shares_prompts", "1 where a prompt is computed once for all its responses, else 0."

@@ -145,7 +145,10 @@ class ScoringServicer(scoring_pb2_grpc.ScoringServiceServicer):
             _, again = await self._calls.scores(lambda: part, exactly(wanted), seconds_left=seconds_left)
             scores = replaced(scores, dict(zip(indices, again, strict=True)))
             metrics.RESCORED.inc(unsure.pairs)
-        return scored(asked, scores, options), unsure.pairs
+        found = scored(asked, scores, options)
+        for one in found:
+            metrics.RESPONSES.labels(one.precision).inc()
+        return found, unsure.pairs
 
 
 def scoring_service(
