@@ -11,10 +11,14 @@ import socket
 import struct
 import sys
 
-_ETH_P_IP = 0x0800
+# Not those of IPv4 alone: a bridge takes its packets away before they are sorted by protocol.
+_ETH_P_ALL = 0x0003
 _SO_ATTACH_FILTER = 26
-# IPv4 carries TCP (protocol 6), and of the flags SYN and ACK the first is set alone.
+# The packet is IPv4 and carries TCP (protocol 6), and of the flags SYN and ACK the first is set alone.
 _SYN = [
+    (0x30, 0, 0, 0),
+    (0x54, 0, 0, 0xF0),
+    (0x15, 0, 7, 0x40),
     (0x30, 0, 0, 9),
     (0x15, 0, 5, 6),
     (0xB1, 0, 0, 0),
@@ -28,7 +32,7 @@ _SYN = [
 
 def opened() -> socket.socket:
     """A socket that gets first packets, from their IP header on."""
-    found = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
+    found = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _SYN))
     found.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_SYN), ctypes.addressof(program))

@@ -1,12 +1,13 @@
 """`docs/results.md`: what the runs of the studies say, and what of it is noise."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from studies import Study
 
 from selfie.cli.comparing import compare_places
-from selfie.compare.shape import ComparedRuns, GroupEntry, LabelsEntry, WinEntry
+from selfie.compare.shape import ComparedRuns, GroupEntry, LabelsEntry
+from selfie.method.seeds import over_seeds
 from selfie.method.statistics import Difference, Proportion, wilson_interval
 
 
@@ -22,7 +23,7 @@ def tables(study: Study, artifacts: Path) -> list[str]:
         *_head(study, runs),
         *_accuracy(found, names),
         *_labels(found, names),
-        *_wins(found, names),
+        *wins(found, names),
         *_each(found, names),
     ]
 
@@ -102,22 +103,60 @@ def _together(shares: Iterable[Proportion | None]) -> str:
     return f"{_percent(whole)} of {whole.n}"
 
 
-def _wins(found: ComparedRuns, names: dict[str, str]) -> list[str]:
+def wins(found: ComparedRuns, names: dict[str, str]) -> list[str]:
+    """Win rates over seeds, and by how much the method's own are higher, seed by seed."""
     lines = [
         "### The responses: win rate by the evaluator at equal length, on unused prompts",
         "",
-        "| variant | round | against | win rate of each seed |",
-        "|---|---|---|---|",
+        "| variant | round | against | mean over seeds | Selfie's less this one's, points | p | each seed |",
+        "|---|---|---|---|---|---|---|",
     ]
-    rows: dict[tuple[str, int, str], list[WinEntry]] = {}
-    for entry in found.wins:
-        if entry.against in ("seed", "initial"):
-            rows.setdefault((names[entry.run], entry.round, entry.against), []).append(entry)
-    for (variant, number, against), entries in rows.items():
-        told = ", ".join(_percent_of(entry.wins.controlled) for entry in entries)
-        model = {"seed": "π_0", "initial": "π_init"}[against]
-        lines.append(f"| {variant} | {number} | {model} | {told} |")
+    rates = _rates(found, names)
+    for (variant, number, against), by_seed in rates.items():
+        own = rates.get((next(iter(names.values())), number, against), {})
+        gaps = [own[seed].value - rate.value for seed, rate in by_seed.items() if seed in own]
+        told = ", ".join(f"{100 * rate.value:.1f}" for rate in by_seed.values())
+        cells = (
+            variant,
+            number,
+            against,
+            _mean([rate.value for rate in by_seed.values()]),
+            *_gap(gaps),
+            told,
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return [*lines, ""]
+
+
+def _rates(found: ComparedRuns, names: dict[str, str]) -> dict[tuple[str, int, str], dict[int, Proportion]]:
+    """Of each variant and round the rate of each seed, against the run's own seed and initial model."""
+    seeds = {run.name: run.random_seed for run in found.runs}
+    rates: dict[tuple[str, int, str], dict[int, Proportion]] = {}
+    for entry in found.wins:
+        # To the run that the baseline is of, its seed goes by that name.
+        is_seed = entry.against == "seed" or (
+            entry.against == "baseline" and (entry.run, 0) == (found.baseline.run, found.baseline.round)
+        )
+        model = "π_0" if is_seed else {"initial": "π_init"}.get(entry.against)
+        if model and entry.round and entry.wins.controlled:
+            of_seeds = rates.setdefault((names[entry.run], entry.round, model), {})
+            of_seeds[seeds[entry.run]] = entry.wins.controlled
+    return rates
+
+
+def _mean(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return "–"
+    mean = over_seeds(values).mean
+    return f"{100 * mean.value:.1f} [{100 * mean.low:.1f}, {100 * mean.high:.1f}]"
+
+
+def _gap(gaps: Sequence[float]) -> tuple[str, str]:
+    """The mean of differences, and Student's p."""
+    if len(gaps) < 2 or not any(gaps):
+        return "–", "–"
+    found = over_seeds(gaps)
+    return _points(found.mean), f"{found.p_value:.3f}"
 
 
 def _each(found: ComparedRuns, names: dict[str, str]) -> list[str]:
@@ -146,7 +185,3 @@ def _percent(value: Difference | Proportion) -> str:
 
 def _points(value: Difference) -> str:
     return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
-
-
-def _percent_of(value: Proportion | None) -> str:
-    return "–" if value is None else _percent(value)

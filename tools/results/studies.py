@@ -66,8 +66,9 @@ class Study:
         return file
 
     def found(self, artifacts: Path, variant: str) -> list[Path]:
-        """Roots of the variant's runs that are there, by random seed."""
-        places = (path.parent for path in artifacts.glob(f"{self.prefix}-{variant}-s*/status.json"))
+        """Roots of the variant's runs that have judged anything, by random seed."""
+        judged = "rounds/00/evaluate-heldout/manifest.json"
+        places = (path.parents[3] for path in artifacts.glob(f"{self.prefix}-{variant}-s*/{judged}"))
         return sorted(places, key=lambda path: int(path.name.rpartition("-s")[2]))
 
 

@@ -9,14 +9,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools/results"))
 
-from document import tables
+from document import tables, wins
 from studies import STUDIES, Study
 
 from pages import with_table
 from selfie.artifacts.store import open_store
+from selfie.compare.comparing import compare_runs
 from selfie.runs.load import parse_run
 
 QUICKSTART = STUDIES["quickstart"]
+EASY = "The cat sat on the mat. It was a warm day, and it slept."
+HARD = "Institutional considerations necessitate deliberation."
 LABELLED = {
     "chosen_text": "Institutional considerations necessitate deliberation.",
     "rejected_text": "The cat sat on the mat.",
@@ -57,7 +60,6 @@ def test_the_tables_have_every_run_and_too_few_seeds_make_no_claim(
         for variant, judge in (("main", "implicit"), ("judge-random", "random")):
             run = spec_of(f"paper-{variant}-s{seed}", seed=seed, scoring__judge=judge)
             place = publish(run.metadata.name, [1.0, -1.0] * 8, [1.0] * 16, run=run)
-            (place / "status.json").write_text("{}")
             pairs = [pair_of(name, **LABELLED) for name in "abcde"[: 3 + seed]]
             toy_at(open_store(place.as_uri())).pairs("rounds/01/filter", pairs)
     text = "\n".join(tables(QUICKSTART, tmp_path / "runs"))
@@ -67,6 +69,36 @@ def test_the_tables_have_every_run_and_too_few_seeds_make_no_claim(
     assert "| Selfie | 1 | 0.0 [0.0, 29.9] of 9 | 100.0 [70.1, 100.0] of 9 |" in text
     assert "too few seeds" in text
     assert "better" not in text.split("### Every run")[0].split("| variant | round |")[1]
+
+
+def test_the_methods_win_rates_are_held_against_each_controls_seed_by_seed(judged, spec_of, rated):
+    initial = rated([EASY, HARD] * 6)
+    written = {
+        "main-s1": [EASY] * 11 + [HARD],
+        "main-s2": [EASY, EASY, HARD] * 4,
+        "random-s1": [HARD, EASY] * 6,
+        "random-s2": [HARD] * 10 + [EASY] * 2,
+    }
+    judge = {"m": "implicit", "r": "random"}
+    runs = [
+        judged(
+            name,
+            [1.0] * 12,
+            [1.0] * 12,
+            run=spec_of(name, seed=int(name[-1]), scoring__judge=judge[name[0]]),
+            responses={0: rated(texts[::-1]), 1: rated(texts)},
+            baselines={"initial": initial, "seed": rated(texts[::-1])},
+        )
+        for name, texts in written.items()
+    ]
+    names = {name: {"m": "Selfie", "r": "control"}[name[0]] for name in written}
+    rows = [line.strip("| ").split(" | ") for line in wins(compare_runs(runs, runs[0]), names)[4:] if line]
+    by_place = {tuple(row[:3]): row for row in rows}
+    assert {place[2] for place in by_place} == {"π_0", "π_init"}
+    own, control = by_place["Selfie", "1", "π_init"], by_place["control", "1", "π_init"]
+    assert own[4] == "–"
+    assert control[4].startswith("+")
+    assert len(own[6].split(", ")) == len(control[6].split(", ")) == 2
 
 
 def test_a_study_without_runs_has_no_tables(tmp_path: Path):
