@@ -57,7 +57,7 @@ async def build():
     return Service(names=("selfie.v1.FilteringService",), register=lambda server: None)
 
 
-run(settings, build)
+run("toy", settings, build)
 note("end")
 """
 
