@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pages import with_table
+from pages import put, with_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/reliability.json"
@@ -46,12 +46,7 @@ def _told(value: Any) -> str:
 
 def main() -> int:
     """Writes the page; with ``--check`` only says whether it is up to date."""
-    page = PAGE.read_text()
-    wanted = with_table(page, NAME, table(json.loads(RESULTS.read_text())))
-    if "--check" in sys.argv:
-        return int(page != wanted)
-    PAGE.write_text(wanted)
-    return 0
+    return put(PAGE, with_table(PAGE.read_text(), NAME, table(json.loads(RESULTS.read_text()))))
 
 
 if __name__ == "__main__":

@@ -137,13 +137,13 @@ def test_whoever_called_whom_may_by_the_network_policies_and_nobody_else_may(
     values = tmp_path / "values.yaml"
     values.write_text(yaml.safe_dump(release.values))
     rendered = release.helm.rendered(values, {"networkPolicy.enabled": True})
-    of_run = [states[-1] for states in ended.pods.values()]
     # A pod's address is in one of its states; the last one may have lost it.
-    addressed = [state for states in ended.pods.values() for state in states]
-    called = calls.between([*addressed, *release.pods(f"-l=app.kubernetes.io/instance={RELEASE}")])
+    of_run = [state for states in ended.pods.values() for state in states]
+    pods = [*of_run, *release.pods(f"-l=app.kubernetes.io/instance={RELEASE}")]
+    called = calls.between(pods)
     everybody = {
         pod["metadata"]["labels"][COMPONENT]: Pod(pod["metadata"]["name"], TEAM, pod["metadata"]["labels"])
-        for pod in [*of_run, *release.pods(f"-l=app.kubernetes.io/instance={RELEASE}")]
+        for pod in pods
         if COMPONENT in pod["metadata"]["labels"]
     }
     may = {

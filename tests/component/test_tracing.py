@@ -1,8 +1,5 @@
 """Spans of a whole run, of every process that works on it, as a collector gets them."""
 
-import os
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +10,12 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
+from external_runs import run
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.store import open_store
 from selfie.tracing.attempts import trace_of
 from tiny_data import write_data
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = """
 apiVersion: selfie.dev/v1alpha1
 kind: SelfieRun
@@ -70,17 +67,6 @@ def collector() -> Iterator[tuple[Collector, str]]:
     server.start()
     yield servicer, f"http://127.0.0.1:{port}"
     server.stop(None).wait()
-
-
-def run(file: Path, artifacts: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator",
-        "OMP_NUM_THREADS": "1",
-        **variables,
-    }
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=360)
 
 
 def lines_to_the_root(spans: list[Span]) -> dict[str, list[str]]:

@@ -31,8 +31,13 @@ def write_run(directory: Path, model: Path) -> Path:
     return file
 
 
-def run(file: Path, artifacts: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """``selfie run`` of the file, to its end."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator", "OMP_NUM_THREADS": "1"}
+def run(file: Path, artifacts: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """``selfie run`` of the file, to its end, with further variables of the environment."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}/services:{ROOT}/operator",
+        "OMP_NUM_THREADS": "1",
+        **variables,
+    }
     command = [sys.executable, "-m", "selfie.cli", "run", str(file), "--artifacts", str(artifacts), *options]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -11,7 +11,7 @@ from selfie.report.agreements import Agreement, agreement_of
 from selfie.report.audits import audit_labels, longer_share
 from selfie.report.heldout import HeldoutPairs
 from selfie.report.ratings import Rated, rate
-from selfie.report.reading import read_baselines, read_heldout, rows_of
+from selfie.report.reading import kept_of, read_baselines, read_heldout, rows_of
 from selfie.runs.evaluations import finite
 from selfie.runs.spec import RunSpec, SelfieRun
 from selfie.runs.status import RunStatus, derived_reason
@@ -110,8 +110,7 @@ def _round(store: Store, number: int, evaluator: str) -> JudgedRound | None:
     measured, rated = (
         read_manifest(store, Step(number, name).path) for name in ("evaluate-measures", "evaluate-ratings")
     )
-    filtered = rows_of(store, read_manifest(store, Step(number, "filter").path), "pairs")
-    kept = filtered.filter(filtered["kept"]) if filtered is not None else None
+    kept = kept_of(rows_of(store, read_manifest(store, Step(number, "filter").path), "pairs"))
     audit = audit_labels(evaluator, kept, None)
     return JudgedRound(
         number=number,

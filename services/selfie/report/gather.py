@@ -13,7 +13,7 @@ from selfie.report.comparisons import adjusted, compare
 from selfie.report.facts import RoundFacts, RunFacts, StepFacts
 from selfie.report.heldout import JudgeFacts, column, judge_facts
 from selfie.report.ratings import Rated, quality_of, rate
-from selfie.report.reading import read_baselines, read_heldout, rows_of
+from selfie.report.reading import kept_of, read_baselines, read_heldout, rows_of
 from selfie.report.samples import choose_samples
 from selfie.runs.load import dump_run
 from selfie.runs.spec import SelfieRun
@@ -68,7 +68,7 @@ def _round(
     heldout = read_heldout(store, manifests.get("evaluate-heldout"))
     judge = judge_facts(heldout) if heldout else None
     pairs = rows_of(store, manifests.get("filter"), "pairs")
-    kept = pairs.filter(pairs["kept"]) if pairs is not None else None
+    kept = kept_of(pairs)
     responses = rate(
         evaluator,
         rows_of(store, manifests.get("evaluate-measures"), "responses"),

@@ -32,6 +32,11 @@ def read_heldout(store: Store, manifest: Manifest | None) -> HeldoutPairs | None
     return heldout_of(rows_of(store, manifest, "pairs"), without_reference=without_reference)
 
 
+def kept_of(pairs: pa.Table | None) -> pa.Table | None:
+    """Of a filter's pairs those that it kept."""
+    return None if pairs is None else pairs.filter(pairs["kept"])
+
+
 def rows_of(store: Store, manifest: Manifest | None, group: str) -> pa.Table | None:
     """The rows of a group; None where the step is not published, or has no such group."""
     if manifest is None or not any(entry.group == group for entry in manifest.files):

@@ -17,11 +17,11 @@ import protovalidate
 import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2
-from opentelemetry import trace
 from prometheus_client import Counter, Gauge, Histogram
 
 from selfie import errors
 from selfie.rpc import errors as rpc_errors
+from selfie.tracing.attempts import present_span
 
 log = structlog.get_logger()
 
@@ -152,8 +152,8 @@ def _exemplar() -> dict[str, str] | None:
     """The request and the trace by which a slow call is found; none that Prometheus would not take."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
     told = {"request_id": request_id} if 0 < len(request_id) <= _LONGEST_EXEMPLAR else {}
-    here = trace.get_current_span().get_span_context()
-    if here.is_valid and here.trace_flags.sampled:
+    here = present_span()
+    if here is not None and here.trace_flags.sampled:
         told["trace_id"] = f"{here.trace_id:032x}"
     return told or None
 

@@ -4,7 +4,8 @@ import logging
 import sys
 
 import structlog
-from opentelemetry import trace
+
+from selfie.tracing.attempts import present_span
 
 
 def configure(service: str, level: str = "info") -> None:
@@ -38,7 +39,7 @@ def configure(service: str, level: str = "info") -> None:
 
 def _with_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Names the trace that a line belongs to, by which its spans are found."""
-    here = trace.get_current_span().get_span_context()
-    if here.is_valid:
+    here = present_span()
+    if here is not None:
         event["trace_id"] = f"{here.trace_id:032x}"
     return event

@@ -51,15 +51,21 @@ def span(name: str) -> Iterator[None]:
         yield
 
 
+def present_span() -> trace.SpanContext | None:
+    """The span that this task is in; None outside of one, or where nobody here collects them."""
+    here = trace.get_current_span().get_span_context()
+    return here if here.is_valid else None
+
+
 def traceparent() -> str:
     """Value of the header for one more request; outside of a trace it begins one."""
-    here = trace.get_current_span().get_span_context()
-    if here.is_valid:
+    here = present_span()
+    if here is not None:
         return f"00-{here.trace_id:032x}-{here.span_id:016x}-{int(here.trace_flags):02x}"
     return f"00-{_attempt.get() or secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 def _parent(belongs: str) -> Context | None:
     """Where a span of that trace hangs: on the present one, or, where that is of another trace, on none."""
-    here = trace.get_current_span().get_span_context()
-    return None if here.is_valid and here.trace_id == int(belongs, 16) else Context()
+    here = present_span()
+    return None if here is not None and here.trace_id == int(belongs, 16) else Context()
