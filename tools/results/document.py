@@ -29,18 +29,8 @@ def tables(study: Study, artifacts: Path) -> list[str]:
 
 
 def _head(study: Study, runs: dict[str, list[Path]]) -> list[str]:
-    return [
-        study.shape,
-        "",
-        "| variant | random seeds |",
-        "|---|---|",
-        *(
-            f"| {study.variants[name]} (`{name}`) | {_seeds(there)} |"
-            for name, there in runs.items()
-            if there
-        ),
-        "",
-    ]
+    rows = [(f"{study.variants[name]} (`{name}`)", _seeds(there)) for name, there in runs.items() if there]
+    return [study.shape, "", *_table(("variant", "random seeds"), rows)]
 
 
 def _seeds(places: Iterable[Path]) -> str:
@@ -48,28 +38,21 @@ def _seeds(places: Iterable[Path]) -> str:
 
 
 def _accuracy(found: ComparedRuns, names: dict[str, str]) -> list[str]:
-    lines = [
-        "### The judge: accuracy on held-out pairs, mean over seeds",
-        "",
-        "| variant | round | reading | accuracy | over π_0, points | p after Holm | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for group in found.groups:
-        if group.mean is None:
-            continue
-        mean = group.mean
-        adjusted = "–" if mean.adjusted_p is None else f"{mean.adjusted_p:.3f}"
-        cells = (
+    columns = ("variant", "round", "reading", "accuracy", "over π_0, points", "p after Holm", "verdict")
+    rows = [
+        (
             names[group.seeds[0].run],
             group.round,
             group.reading,
             _percent(mean.accuracy),
             "–" if mean.difference is None else _points(mean.difference),
-            adjusted,
+            "–" if mean.adjusted_p is None else f"{mean.adjusted_p:.3f}",
             _verdict(group),
         )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return [*lines, ""]
+        for group in found.groups
+        if (mean := group.mean) is not None
+    ]
+    return ["### The judge: accuracy on held-out pairs, mean over seeds", "", *_table(columns, rows)]
 
 
 def _verdict(group: GroupEntry) -> str:
@@ -80,19 +63,20 @@ def _verdict(group: GroupEntry) -> str:
 
 def _labels(found: ComparedRuns, names: dict[str, str]) -> list[str]:
     """What the labels were, over all seeds: pairs of one variant and round are counted together."""
-    lines = [
-        "### The labels that the rounds learned from, pairs of all seeds together",
-        "",
-        "| variant | round | right, by the evaluator | for the longer response |",
-        "|---|---|---|---|",
-    ]
-    rows: dict[tuple[str, int], list[LabelsEntry]] = {}
+    columns = ("variant", "round", "right, by the evaluator", "for the longer response")
+    together: dict[tuple[str, int], list[LabelsEntry]] = {}
     for entry in found.labels:
-        rows.setdefault((names[entry.run], entry.round), []).append(entry)
-    for (variant, number), entries in rows.items():
-        right, longer = (_together(getattr(entry, name) for entry in entries) for name in ("right", "longer"))
-        lines.append(f"| {variant} | {number} | {right} | {longer} |")
-    return [*lines, ""]
+        together.setdefault((names[entry.run], entry.round), []).append(entry)
+    rows = [
+        (
+            *place,
+            _together(entry.right for entry in entries),
+            _together(entry.longer for entry in entries),
+        )
+        for place, entries in together.items()
+    ]
+    title = "### The labels that the rounds learned from, pairs of all seeds together"
+    return [title, "", *_table(columns, rows)]
 
 
 def _together(shares: Iterable[Proportion | None]) -> str:
@@ -105,27 +89,25 @@ def _together(shares: Iterable[Proportion | None]) -> str:
 
 def wins(found: ComparedRuns, names: dict[str, str]) -> list[str]:
     """Win rates over seeds, and by how much the method's own are higher, seed by seed."""
-    lines = [
-        "### The responses: win rate by the evaluator at equal length, on unused prompts",
-        "",
-        "| variant | round | against | mean over seeds | Selfie's less this one's, points | p | each seed |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = (
+        "variant",
+        "round",
+        "against",
+        "mean over seeds",
+        "Selfie's less this one's, points",
+        "p",
+        "each seed",
+    )
+    rows = []
     rates = _rates(found, names)
     for (variant, number, against), by_seed in rates.items():
         own = rates.get((next(iter(names.values())), number, against), {})
         gaps = [own[seed].value - rate.value for seed, rate in by_seed.items() if seed in own]
-        told = ", ".join(f"{100 * rate.value:.1f}" for rate in by_seed.values())
-        cells = (
-            variant,
-            number,
-            against,
-            _mean([rate.value for rate in by_seed.values()]),
-            *_gap(gaps),
-            told,
-        )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return [*lines, ""]
+        values = [rate.value for rate in by_seed.values()]
+        told = ", ".join(f"{100 * value:.1f}" for value in values)
+        rows.append((variant, number, against, _mean(values), *_gap(gaps), told))
+    title = "### The responses: win rate by the evaluator at equal length, on unused prompts"
+    return [title, "", *_table(columns, rows)]
 
 
 def _rates(found: ComparedRuns, names: dict[str, str]) -> dict[tuple[str, int, str], dict[int, Proportion]]:
@@ -160,12 +142,17 @@ def _gap(gaps: Sequence[float]) -> tuple[str, str]:
 
 
 def _each(found: ComparedRuns, names: dict[str, str]) -> list[str]:
-    lines = [
-        "### Every run",
-        "",
-        "| variant | seed | round | accuracy, summed | per token | KL per token | tokens | finished |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = (
+        "variant",
+        "seed",
+        "round",
+        "accuracy, summed",
+        "per token",
+        "KL per token",
+        "tokens",
+        "finished",
+    )
+    rows = []
     seeds = {run.name: run.random_seed for run in found.runs}
     for entry in found.rounds:
         shares = [f"{100 * reading.accuracy['all'].value:.1f}" for reading in entry.readings]
@@ -174,9 +161,14 @@ def _each(found: ComparedRuns, names: dict[str, str]) -> list[str]:
             "–" if entry.mean_tokens is None else f"{entry.mean_tokens:.1f}",
             "–" if entry.finished_share is None else f"{100 * entry.finished_share:.0f} %",
         )
-        cells = (names[entry.run], seeds[entry.run], entry.round, *shares, *behaviour)
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return [*lines, ""]
+        rows.append((names[entry.run], seeds[entry.run], entry.round, *shares, *behaviour))
+    return ["### Every run", "", *_table(columns, rows)]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A table's lines, with the empty one that ends it."""
+    cells = (columns, ["---"] * len(columns), *rows)
+    return [*(f"| {' | '.join(map(str, row))} |" for row in cells), ""]
 
 
 def _percent(value: Difference | Proportion) -> str:

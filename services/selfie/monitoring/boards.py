@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
 from selfie.monitoring.families import HELP, figures_of_rounds, figures_of_run
+from selfie.monitoring.gauges import Gauges, Sample
 from selfie.monitoring.sights import RunName, RunSight
 from selfie.runs.observed import Observed
 from selfie.runs.spec import RunSpec
@@ -17,12 +15,11 @@ from selfie.runs.status import RunStatus
 LINGER: Final = timedelta(minutes=15)
 """How long a run that has ended is still told of: its last figures want to be scraped, and then to go."""
 
-
 DETAILED: Final = 100
 """Runs whose rounds are told of, the latest to begin: of a thousand at once, nobody reads each round's."""
 
 
-class RunBoard(Collector):
+class RunBoard(Gauges):
     """Figures of all runs that are active, or ended a moment ago; may be used from many threads."""
 
     def __init__(
@@ -32,6 +29,7 @@ class RunBoard(Collector):
         detailed: int = DETAILED,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(HELP)
         self._linger = linger
         self._detailed = detailed
         self._now = now
@@ -56,20 +54,13 @@ class RunBoard(Collector):
         with self._lock:
             self._sights.pop(name, None)
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """The families without samples, so that registering collects nothing."""
-        return (GaugeMetricFamily(name, text) for name, text in HELP.items())
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every family that has samples."""
-        families: dict[str, GaugeMetricFamily] = {}
+    def samples(self) -> Iterator[Sample]:
+        """Every figure of the runs that are told of."""
         now = self._now()
         for place, (name, sight) in enumerate(self._present(now)):
             rounds = figures_of_rounds(sight) if place < self._detailed else ()
             for family, labels, value in (*figures_of_run(sight, now), *rounds):
-                found = families.setdefault(family, GaugeMetricFamily(family, HELP[family]))
-                found.add_sample(family, {"namespace": name.namespace, "run": name.name, **labels}, value)
-        return iter(families.values())
+                yield family, {"namespace": name.namespace, "run": name.name, **labels}, value
 
     def _present(self, now: datetime) -> list[tuple[RunName, RunSight]]:
         """Those to be told of, the latest to begin first."""

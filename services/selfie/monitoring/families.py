@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from selfie.monitoring.gauges import Sample
 from selfie.monitoring.sights import RunSight, accelerators_of, state_of
 from selfie.runs.evaluations import finite
 from selfie.runs.observed import ManifestSummary
 from selfie.runs.status import MAX_ROUNDS, RunStatus, derived_reason
 from selfie.runs.steps import Step, step_at
 from selfie.runs.timing import active_seconds, stage_seconds
-
-Figure = tuple[str, Mapping[str, str], float]
-"""Name of a family, labels beside those of the run, value."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ HELP: Final[Mapping[str, str]] = {
 """Every family of this module, with its help."""
 
 
-def figures_of_run(sight: RunSight, now: datetime) -> Iterator[Figure]:
+def figures_of_run(sight: RunSight, now: datetime) -> Iterator[Sample]:
     """How a run stands; what has no basis is left out."""
     status, work = sight.status, sight.work
     labels = {
@@ -137,7 +135,7 @@ def figures_of_run(sight: RunSight, now: datetime) -> Iterator[Figure]:
     yield from ((name, {}, float(value)) for name, value in values.items() if value is not None)
 
 
-def figures_of_rounds(sight: RunSight) -> Iterator[Figure]:
+def figures_of_rounds(sight: RunSight) -> Iterator[Sample]:
     """What its newest rounds came to, and their steps; what has no basis is left out."""
     newest = sorted({step.round for step, _ in _published(sight)})[-MAX_ROUNDS:]
     for number in newest:
@@ -161,7 +159,7 @@ def _deadlines(sight: RunSight, now: datetime) -> dict[str, float | None]:
     }
 
 
-def _of_round(sight: RunSight, number: int) -> Iterator[Figure]:
+def _of_round(sight: RunSight, number: int) -> Iterator[Sample]:
     label = {"round": str(number)}
     for measure in MEASURES:
         manifest = sight.manifests.get(_step_of(number, measure.step).path)

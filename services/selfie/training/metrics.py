@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import REGISTRY
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 from pydantic import JsonValue
 
 from selfie.artifacts.programs import Attempt
 from selfie.errors import InvalidInput
+from selfie.monitoring.gauges import Gauges, Sample
 from selfie.runs.names import run_at
 from selfie.runs.programs import ProgramName
 from selfie.runs.steps import step_at
@@ -37,10 +36,11 @@ _STARTS = ("selfie_training_starts", "Pods or processes that the job has had.")
 _HELP: Final = dict((_PROGRESS, _ETA, _STARTS, *_MEASURES.values()))
 
 
-class JobBoard(Collector):
+class JobBoard(Gauges):
     """Jobs that are pending or running, as they were last answered for; for many threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(_HELP)
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: dict[tuple[str, ...], tuple[float, Job]] = {}
@@ -55,19 +55,11 @@ class JobBoard(Collector):
             else:
                 self._jobs[key] = (self._clock(), job)
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """The families without samples, so that registering collects nothing."""
-        return (GaugeMetricFamily(name, text) for name, text in _HELP.items())
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Every family that has samples."""
-        families: dict[str, GaugeMetricFamily] = {}
+    def samples(self) -> Iterator[Sample]:
+        """Every figure of the jobs that are told of."""
         for job in self._present():
             labels = labels_of(job.record.attempt)
-            for name, value in _figures(job):
-                found = families.setdefault(name, GaugeMetricFamily(name, _HELP[name]))
-                found.add_sample(name, labels, value)
-        return iter(families.values())
+            yield from ((name, labels, value) for name, value in _figures(job))
 
     def _present(self) -> list[Job]:
         with self._lock:
