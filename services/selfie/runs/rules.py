@@ -24,6 +24,7 @@ RULES: Final[tuple[Rule, ...]] = (
     step_rules.inputs_are_incomplete,
     step_rules.failure_is_final,
     step_rules.attempt_must_wait,
+    step_rules.service_cannot_come_back,
     step_rules.work_is_pending,
     step_rules.work_is_running,
     step_rules.manifest_is_not_yet_seen,

@@ -6,7 +6,7 @@ from selfie.runs import reasons
 from selfie.runs.actions import Outcome, StartStep, Verdict
 from selfie.runs.bookkeeping import Situation
 from selfie.runs.lineage import Input, pin
-from selfie.runs.observed import ServiceObserved
+from selfie.runs.observed import ServiceObserved, WorkObserved
 from selfie.runs.run_rules import LOOK_LATER_S, LOOK_SOON_S, failed
 from selfie.runs.timing import next_attempt_at
 from selfie.runs.wanted import (
@@ -56,6 +56,21 @@ def attempt_must_wait(at: Situation) -> Verdict | None:
     return _waiting(at, reasons.BACKING_OFF, message, wait=wait)
 
 
+def service_cannot_come_back(at: Situation) -> Verdict | None:
+    """Work goes on or waits to begin, and a service that it needs cannot become ready by itself.
+
+    The work is let wait: it keeps what it has done, and goes on with the service.
+    """
+    if at.work is None or not at.work.is_live:
+        return None
+    for name in _needed(at):
+        seen = at.observed.services.get(name)
+        if seen is not None and not seen.ready and seen.reason in reasons.STALLING:
+            message = f"{_so_far(at.work)}, and cannot go on without its {name}: {seen.message}"
+            return _waiting(at, seen.reason, message, wait=LOOK_LATER_S)
+    return None
+
+
 def work_is_pending(at: Situation) -> Verdict | None:
     """It was accepted, and waits for a queue, for capacity or for its image."""
     work = at.work
@@ -71,9 +86,7 @@ def work_is_running(at: Situation) -> Verdict | None:
     work = at.work
     if work is None or work.state != "running":
         return None
-    done = f": {work.done} of {work.total}" if work.total > 0 else ""
-    message = f"{at.present.path}{done}"
-    return _at_work(at, message, wait=LOOK_AT_WORK_S)
+    return _at_work(at, _so_far(work), wait=LOOK_AT_WORK_S)
 
 
 def manifest_is_not_yet_seen(at: Situation) -> Verdict | None:
@@ -112,6 +125,10 @@ def step_is_due(at: Situation) -> Verdict | None:
     start = StartStep(step, status.attempt, _inputs(at))
     verdict = _at_work(at, f"{step.path} begins, attempt {status.attempt}", wait=LOOK_SOON_S)
     return replace(verdict, actions=(start,))
+
+
+def _so_far(work: WorkObserved) -> str:
+    return f"{work.step.path}: {work.done} of {work.total}" if work.total > 0 else work.step.path
 
 
 def _at_work(at: Situation, message: str, *, wait: float) -> Verdict:

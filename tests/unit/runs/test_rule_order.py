@@ -15,6 +15,7 @@ def test_the_rules_are_asked_in_the_promised_order():
         "inputs_are_incomplete",
         "failure_is_final",
         "attempt_must_wait",
+        "service_cannot_come_back",
         "work_is_pending",
         "work_is_running",
         "manifest_is_not_yet_seen",

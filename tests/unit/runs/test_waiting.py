@@ -38,6 +38,42 @@ def test_a_service_without_capacity_stalls_the_run(make_world, later):
     assert derived_message(world.status) == "prepare waits for training: 0/3 nodes have a GPU"
 
 
+@pytest.mark.parametrize("reason", sorted(reasons.STALLING))
+def test_work_whose_engine_cannot_come_back_says_so_keeps_its_attempt_and_goes_on(make_world, later, reason):
+    world = make_world().run(until=lambda w: ("rounds/01/generate", 1) in w.started)
+    observed, observe = world.observe(), world.observe
+    assert observed.work.is_live
+    engine = ServiceObserved(ready=False, reason=reason, message="engine-0, engine: no such image")
+    world.observe = lambda: later(observed, {"services": {**observed.services, "engine": engine}})
+    decided = world.reconcile()
+    assert derived_reason(world.status) == reason
+    assert condition(world, "Stalled").status == "True"
+    assert "without its engine: engine-0, engine: no such image" in derived_message(world.status)
+    assert decided.actions == ()
+    assert "engine" in decided.services
+    assert world.status.attempt == 1
+    world.observe = observe
+    world.reconcile()
+    assert derived_reason(world.status) == "Generating"
+    assert derived_reason(world.run().status) == "Completed"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"scoring": ServiceObserved(ready=False, reason="WaitingForCapacity", message="no room")},
+        {"engine": ServiceObserved(ready=False, message="no pod of it is ready yet")},
+    ],
+    ids=["a service that it does not need", "an engine that is on its way"],
+)
+def test_work_is_not_held_up_by(make_world, later, beside):
+    world = make_world().run(until=lambda w: ("rounds/01/generate", 1) in w.started)
+    observed = world.observe()
+    world.observe = lambda: later(observed, {"services": {**observed.services, **beside}})
+    world.reconcile()
+    assert derived_reason(world.status) == "Generating"
+
+
 def test_an_engine_with_other_weights_is_never_generated_from(make_world, later):
     world = make_world().run(until=lambda w: w.status.step == "rounds/01/generate")
     world.tick()
