@@ -25,6 +25,7 @@ from cluster.running import Cluster
 from clusters import started_or_skipped
 from killing import write_run
 from prometheus import alerts
+from releases import install_crd
 from scraping import NAMESPACE, Prometheus, scraping
 from selfie.v1 import artifacts_pb2, scoring_pb2, scoring_pb2_grpc
 from stand_ins import StandIns
@@ -189,8 +190,7 @@ class Operator:
     @contextmanager
     def running(self) -> Iterator["subprocess.Popen[bytes]"]:
         kubectl = self._cluster.kubectl
-        kubectl("apply", "--server-side", "-f", str(CHART / "files/selfieruns.selfie.dev.yaml"))
-        kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        install_crd(self._cluster)
         kubectl("create", "namespace", NAMESPACE)
         arguments = (
             f"--kubeconfig={self._cluster.kubeconfig}",

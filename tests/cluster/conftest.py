@@ -10,14 +10,19 @@ from typing import Any
 import pytest
 
 from charts import found_helm
+from cluster.fake_kubelet import FakeKubelet
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, node_or_existing, started_or_skipped
 from fault_bench import Bench, opened
 from installations import Installation, brings_the_kind, restricted, thin_values
 from keeping import Place, in_objects, on_volume, sources_volume
 from killing import MODEL, SPEC, TinyRun, made_by, write_sources
+from releases import install_crd
 from selfie.artifacts.store import Store
+from selfie.kube.client import ClientSettings, connect
+from selfie.kube.transport import Access
 from selfie.local.nurseries import own_nursery
+from trained_runs import ADMITTED, TrainedRun
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,19 @@ async def bench(control_plane: Cluster, tmp_path: Path) -> AsyncIterator[Bench]:
 def namespace(control_plane: Cluster) -> str:
     """A namespace of the control plane that no other test has seen."""
     return _fresh(control_plane, {})
+
+
+@pytest.fixture
+async def trained(control_plane: Cluster, namespace: str, tmp_path: Path) -> AsyncIterator[TrainedRun]:
+    """A run of a namespace of its own, whose jobs a fake node runs."""
+    install_crd(control_plane)
+    access = ClientSettings(access=Access(kubeconfig=control_plane.kubeconfig))
+    with FakeKubelet(control_plane, labels=ADMITTED) as node:
+        async with connect(access) as api:
+            yield TrainedRun(control_plane, api, node, namespace, tmp_path)
+            control_plane.kubectl(
+                "delete", "jobs,pods", "--all", f"-n={namespace}", "--wait=false", "--force"
+            )
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ import yaml
 from cluster.fake_kubelet import FakeKubelet
 from cluster.running import Cluster
 from clusters import apply, found
+from releases import install_crd
 from simulated_release import Killed
 from simulated_work import working
-from waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-CRD = ROOT / "charts/selfie/files/selfieruns.selfie.dev.yaml"
 RUN = """
 apiVersion: selfie.dev/v1alpha1
 kind: SelfieRun
@@ -44,20 +43,13 @@ def node(control_plane: Cluster) -> Iterator[FakeKubelet]:
 @pytest.fixture
 def prepared(control_plane: Cluster, namespace: str) -> str:
     """The namespace, with the CRD and the accounts of the release."""
-    apply(control_plane, yaml.safe_load(CRD.read_text()))
-    until(lambda: is_established(control_plane))
+    install_crd(control_plane)
     accounts = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
         for name in ("selfie-engine", "selfie-scoring")
     ]
     apply(control_plane, *accounts)
     return namespace
-
-
-def is_established(cluster: Cluster) -> bool:
-    # `kubectl wait` complains about a definition that has no condition yet.
-    conditions = found(cluster, "crd/selfieruns.selfie.dev").get("status", {}).get("conditions") or ()
-    return any(entry["type"] == "Established" and entry["status"] == "True" for entry in conditions)
 
 
 def submit(cluster: Cluster, namespace: str, **spec: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kube_double import Hooks
+from memory_files import MemoryFiles
 from selfie.artifacts.store import Store
 from selfie.kube.api import Api, Change, Listing
 from selfie.kube.client import ClientSettings, connect
@@ -34,7 +35,8 @@ from selfie_operator.reconciling.fencing import FencedServices, fenced
 from selfie_operator.reconciling.subject import status_of
 from selfie_operator.recorders import Recorder
 from selfie_operator.settings import OperatorSettings
-from simulated_release import PODS, Killed, MemoryFiles, SimulatedServices, is_ready
+from simulated_release import PODS, Killed
+from simulated_services import SimulatedServices, is_ready
 
 TICK_S = 0.2
 

@@ -8,7 +8,8 @@ from selfie.artifacts.run_files import read_status
 from selfie.kube.objects import CONFIG_MAP, DEPLOYMENT, POD, SELFIE_RUN, SERVICE, uid_of
 from selfie.runs.conditions import condition_of
 from selfie.runs.status import derived_reason
-from simulated_release import START, SimulatedRelease, end_state
+from simulated_release import SimulatedRelease, end_state
+from simulated_services import START
 
 STAGES = ["prepare", "seed", "publish", "serve", "evaluate", "generate", "score", "filter", "train"]
 WITHIN = 60

@@ -384,7 +384,7 @@ def _sneak_in(release, what):
 
 async def test_a_store_without_exclusive_creation_is_refused(release, run_object):
     from kube_double import Hooks
-    from simulated_release import MemoryFiles
+    from memory_files import MemoryFiles
 
     class Careless(MemoryFiles):
         def create(self, path, data):
