@@ -10,9 +10,9 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS tools
 WORKDIR /src
-COPY requirements/build.txt requirements/
+COPY requirements/build.txt requirements/sbom.txt requirements/
 RUN ["python3", "-m", "venv", "/tools"]
-RUN ["/tools/bin/pip", "install", "--no-cache-dir", "--no-deps", "--require-hashes", "-r", "requirements/build.txt"]
+RUN ["/tools/bin/pip", "install", "--no-cache-dir", "--no-deps", "--require-hashes", "-r", "requirements/build.txt", "-r", "requirements/sbom.txt"]
 
 FROM tools AS wheel
 COPY pyproject.toml README.md ./
@@ -20,7 +20,8 @@ COPY services services
 COPY operator operator
 RUN ["/tools/bin/pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", "/wheel", "."]
 
-# What a process imports is compiled here, since it may not write beside it.
+# What a process imports is compiled here, since it may not write beside it. Beside the packages lies their list,
+# sbom.cdx.json; what the base holds is the base's to list.
 FROM tools AS operator-python
 COPY requirements/operator.txt requirements/
 RUN ["python3", "-m", "venv", "--without-pip", "/opt/selfie"]
@@ -30,6 +31,7 @@ RUN ["/tools/bin/pip", "--python", "/opt/selfie/bin/python", "install", "--no-ca
 RUN ["python3", "-c", "import pathlib; [file.unlink() for file in list(pathlib.Path('/opt/selfie').glob('lib/*/site-packages/kubernetes/**/client/**/*.py*')) if {'api', 'models'} & set(file.parts) and not file.name.startswith('__init__.')]"]
 COPY --from=wheel /wheel /wheel
 RUN ["/tools/bin/pip", "--python", "/opt/selfie/bin/python", "install", "--no-cache-dir", "--no-index", "--no-deps", "--find-links", "/wheel", "selfie"]
+RUN ["/tools/bin/cyclonedx-py", "environment", "--output-reproducible", "--output-file", "/opt/selfie/sbom.cdx.json", "/opt/selfie/bin/python"]
 
 FROM tools AS service-python
 COPY requirements/service.txt requirements/
@@ -37,6 +39,7 @@ RUN ["python3", "-m", "venv", "--without-pip", "/opt/selfie"]
 RUN ["/tools/bin/pip", "--python", "/opt/selfie/bin/python", "install", "--no-cache-dir", "--no-deps", "--require-hashes", "-r", "requirements/service.txt"]
 COPY --from=wheel /wheel /wheel
 RUN ["/tools/bin/pip", "--python", "/opt/selfie/bin/python", "install", "--no-cache-dir", "--no-index", "--no-deps", "--find-links", "/wheel", "selfie"]
+RUN ["/tools/bin/cyclonedx-py", "environment", "--output-reproducible", "--output-file", "/opt/selfie/sbom.cdx.json", "/opt/selfie/bin/python"]
 
 FROM tools AS gpu-python
 COPY requirements/gpu.txt requirements/
@@ -44,6 +47,7 @@ RUN ["python3", "-m", "venv", "--without-pip", "/opt/selfie"]
 RUN ["/tools/bin/pip", "--python", "/opt/selfie/bin/python", "install", "--no-cache-dir", "--no-deps", "--require-hashes", "-r", "requirements/gpu.txt"]
 COPY --from=wheel /wheel /wheel
 RUN ["/tools/bin/pip", "--python", "/opt/selfie/bin/python", "install", "--no-cache-dir", "--no-index", "--no-deps", "--find-links", "/wheel", "selfie"]
+RUN ["/tools/bin/cyclonedx-py", "environment", "--output-reproducible", "--output-file", "/opt/selfie/sbom.cdx.json", "/opt/selfie/bin/python"]
 
 FROM ${BASE} AS runtime
 ARG BASE

@@ -15,7 +15,7 @@ export UV_LINK_MODE ?= hardlink
 # A Go of the machine's own comes first; `cluster-tools` fetches one where there is none.
 export PATH := $(CURDIR)/$(BIN):$(PATH):$(CURDIR)/$(GO)/go/bin
 
-.PHONY: help demo test kill-test test-chart test-cluster test-node test-faults test-engines cluster-tools chart-tools check bench bench-scoring proto dashboards chart-readme requirements images clean
+.PHONY: image-check newcomer help demo test kill-test test-chart test-cluster test-node test-faults test-engines cluster-tools chart-tools check bench bench-scoring proto dashboards chart-readme requirements images clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -108,6 +108,8 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	@# What images install: the versions that were tested. The operator moves no arrays; .importlinter sees to it.
 	$(UV) pip compile --quiet --group build --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/build.txt
+	$(UV) pip compile --quiet requirements/sbom.in --constraint requirements/build.txt --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/sbom.txt
 	$(UV) pip compile --quiet pyproject.toml --extra cluster --extra tracing --extra s3 --extra gcs \
 	  --no-emit-package numpy --no-emit-package pyarrow --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/operator.txt
@@ -117,6 +119,16 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	$(UV) pip compile --quiet pyproject.toml --extra trainer --extra cli --extra http --extra cluster --extra tracing --extra s3 --extra gcs \
 	  --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/gpu.txt
+
+image-check: cluster-tools ## Build every image, and follow the documents from a clone to a run on a cluster; root, hours
+	@missing="$$(for tool in buildah debootstrap; do command -v $$tool > /dev/null || echo $$tool; done)"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+	@pytest tests/newcomer/test_images.py tests/newcomer/test_cluster.py --timeout 9000 $(ARGS)
+
+newcomer: $(VENV)/.dev ## Follow README from a clone to a run's report, as somebody new would; half an hour
+	@pytest tests/newcomer/test_laptop.py $(ARGS)
 
 images: ## Build the operator's image over a base of Debian's packages, as TARGETS says others too; root, no registry
 	@hack/images/build $(TARGETS)

@@ -6,14 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pinned import pins
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 IMAGES = ("operator", "service", "gpu")
-
-
-def pins(name: str) -> dict[str, str]:
-    lines = (ROOT / f"requirements/{name}.txt").read_text().splitlines()
-    return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", "\n".join(lines), re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", [*IMAGES, "build"])
@@ -23,7 +20,7 @@ def test_an_image_holds_the_versions_that_are_tested(name: str):
     assert {package: tested.get(package) for package in installed} == installed
 
 
-@pytest.mark.parametrize("name", [*IMAGES, "build"])
+@pytest.mark.parametrize("name", [*IMAGES, "build", "sbom"])
 def test_whatever_is_installed_is_known_by_its_digest(name: str):
     text = (ROOT / f"requirements/{name}.txt").read_text()
     assert text.count("==") == len(re.findall(r"==\S+ \\\n {4}--hash=sha256:[0-9a-f]{64}", text))
