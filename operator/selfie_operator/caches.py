@@ -25,7 +25,7 @@ from selfie.kube.objects import (
     version_of,
 )
 from selfie_operator.keys import RUN_UID_LABEL, Key
-from selfie_operator.outlines import Outline, outline_of
+from selfie_operator.outlines import Outline, child_of, outline_of
 
 CHILD_KINDS = (JOB, DEPLOYMENT, SERVICE, POD)
 
@@ -121,8 +121,6 @@ class Cache:
         return generation_of(found) < generation_of(known)
 
     def _store(self, found: Object) -> None:
-        # A fifth to a half of an object, and of no use to us.
-        found["metadata"].pop("managedFields", None)
         key, uid = _key(found), uid_of(found)
         known = self._objects.get(key)
         if known is not None:
@@ -160,7 +158,7 @@ class Caches:
 
     def __init__(self, kinds: Sequence[Kind] = CHILD_KINDS) -> None:
         self.runs = Cache(SELFIE_RUN, kept=outline_of)
-        self.children: Mapping[Kind, Cache] = {kind: Cache(kind) for kind in kinds}
+        self.children: Mapping[Kind, Cache] = {kind: Cache(kind, kept=child_of(kind)) for kind in kinds}
 
     def __iter__(self) -> Iterator[Cache]:
         yield self.runs

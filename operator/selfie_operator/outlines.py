@@ -1,15 +1,17 @@
-"""Runs as they are kept: an outline of what is asked of all of them, and the whole as compressed text.
+"""What is kept of objects: an object as Python has it takes several times the memory of its JSON.
 
-An object as Python has it takes several times the memory of its JSON. Of thousands of runs, most of
-which have ended, only a few are looked at at a time.
+Of thousands of runs, most of which have ended, only a few are looked at at a time: of each there is an
+outline of what is asked of all of them, and the whole as compressed text. Of their children there are
+the parts that tell how they stand; whoever changes one reads it anew.
 """
 
 import json
 import sys
 import zlib
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from selfie.kube.objects import Object
+from selfie.kube.objects import DEPLOYMENT, JOB, POD, SERVICE, Kind, Object
 
 _METADATA = (
     "name",
@@ -21,6 +23,16 @@ _METADATA = (
     "deletionTimestamp",
     "labels",
 )
+_OF_CHILDREN = (*_METADATA, "annotations", "ownerReferences")
+_SPEC: Final[Mapping[Kind, tuple[str, ...]]] = {
+    DEPLOYMENT: ("replicas", "selector"),
+    SERVICE: ("selector", "clusterIP"),
+}
+_STATUS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    DEPLOYMENT: ("conditions",),
+    POD: ("phase", "conditions", "initContainerStatuses", "containerStatuses"),
+    JOB: ("conditions",),
+}
 _WISHES = ("suspend", "cancel")
 _STANDING = ("attempt",)
 _QUICKLY = 1
@@ -61,6 +73,25 @@ def outline_of(found: Object) -> Outline:
         },
         text,
     )
+
+
+def child_of(kind: Kind) -> Callable[[Object], Object]:
+    """Keeps of a run's child what says whose it is, what it was made for, and how it stands."""
+
+    def kept(found: Object) -> Object:
+        spec = found.get("spec") or {}
+        parts = _parts(spec, _SPEC.get(kind, ()))
+        if "template" in spec:
+            metadata = spec["template"].get("metadata") or {}
+            parts["template"] = {"metadata": _parts(metadata, ("labels",))}
+        return {
+            **_parts(found, ("apiVersion", "kind")),
+            "metadata": _parts(found["metadata"], _OF_CHILDREN),
+            "spec": parts,
+            "status": _parts(found.get("status") or {}, _STATUS.get(kind, ())),
+        }
+
+    return kept
 
 
 def _condition(entry: Object) -> Object:

@@ -25,6 +25,7 @@ from selfie.kube.objects import (
     version_of,
 )
 from selfie_operator.keys import Key
+from selfie_operator.outlines import child_of
 
 Place = tuple[Kind, str, str]
 
@@ -205,7 +206,7 @@ class Told:
         for place, found in self._double.objects.items():
             old = known.get(place)
             same = old is not None and version_of(old) == version_of(found)
-            self._objects[place] = old if same and old is not None else copy.deepcopy(found)
+            self._objects[place] = old if same and old is not None else _kept(place[0], copy.deepcopy(found))
 
     @property
     def runs(self) -> Iterable[Object]:
@@ -220,3 +221,8 @@ class Told:
             for (k, _, _), found in self._objects.items()
             if k == kind and labels_of(found).get("selfie.dev/run-uid") == run_uid
         ]
+
+
+def _kept(kind: Kind, found: Object) -> Object:
+    """What the operator's caches keep of an object."""
+    return found if kind == SELFIE_RUN else child_of(kind)(found)

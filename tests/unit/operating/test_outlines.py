@@ -1,17 +1,20 @@
-"""Runs as they are kept: small, and whole again when one is looked at."""
+"""What is kept of runs and their children: small, and all that is asked for."""
 
 import copy
 import json
 import zlib
 from typing import Any
 
+import pytest
+
 from selfie.kube.api import Change, Listing
-from selfie.kube.objects import SELFIE_RUN
-from selfie_operator.caches import Cache, Caches
+from selfie.kube.objects import POD, SELFIE_RUN, Kind, Object
+from selfie_operator.caches import CHILD_KINDS, Cache, Caches
 from selfie_operator.keys import Key
-from selfie_operator.outlines import Outline, outline_of
+from selfie_operator.outlines import Outline, child_of, outline_of
 from selfie_operator.phase_metrics import phase_of
 from selfie_operator.reconciling.queueing import runs_before
+from selfie_operator.reconciling.sightings import troubles
 
 RUN: dict[str, Any] = {
     "apiVersion": "selfie.dev/v1alpha1",
@@ -107,3 +110,40 @@ def test_an_outline_is_a_fraction_of_its_run() -> None:
     text = json.dumps(whole).encode()
     assert len(zlib.compress(text, 1)) < len(text) / 2
     assert len(json.dumps(outline_of(whole))) < len(text) / 8
+
+
+POD_OBJECT: Object = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {
+        "name": "p",
+        "namespace": "team",
+        "uid": "u",
+        "resourceVersion": "7",
+        "labels": {"selfie.dev/run-uid": "r"},
+        "ownerReferences": [{"uid": "d", "controller": True}],
+        "managedFields": [{"manager": "kubelet"}],
+    },
+    "spec": {"containers": [{"name": "main", "env": [{"name": "A", "value": "b"}] * 50}]},
+    "status": {
+        "phase": "Pending",
+        "hostIP": "10.0.0.1",
+        "conditions": [{"type": "Ready", "status": "False"}],
+        "containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CHILD_KINDS, ids=str)
+def test_of_a_child_there_is_kept_whose_it_is_and_keeping_it_again_changes_nothing(kind: Kind) -> None:
+    kept = child_of(kind)(copy.deepcopy(POD_OBJECT))
+    assert child_of(kind)(kept) == kept
+    metadata = {name: value for name, value in POD_OBJECT["metadata"].items() if name != "managedFields"}
+    assert kept["metadata"] == metadata
+
+
+def test_of_a_pod_there_is_kept_how_it_stands_and_not_what_it_is_made_of() -> None:
+    kept = child_of(POD)(copy.deepcopy(POD_OBJECT))
+    assert list(troubles(None, [kept])) == list(troubles(None, [POD_OBJECT]))
+    assert kept["spec"] == {}
+    assert len(json.dumps(kept)) < len(json.dumps(POD_OBJECT)) / 3
