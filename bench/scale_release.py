@@ -88,6 +88,7 @@ class Release:
             operator = self.processes.get("operator")
             if operator is not None and operator.poll() is not None:
                 self.ended_by_itself += 1
+                print(f"the operator has ended: {self.log('operator')[-1500:]}", file=sys.stderr)
                 await self.start("operator")
             await asyncio.sleep(0.5)
 
