@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from selfie.artifacts.store import Store
 from selfie.dispatch.calls import StepCall
+from selfie.runs.lineage import Source
 from selfie.runs.observed import WorkObserved
 from selfie.runs.steps import Step
 from selfie_operator.keys import Check
@@ -38,6 +39,11 @@ class FencedServices:
         """Starts the attempt, or takes it up again."""
         self.check()
         await self.services.start(at, call)
+
+    async def start_ahead(self, at: RunPlace, call: StepCall, source: Source) -> None:
+        """Begins what can be done of the call's step while ``source`` is being made, or finds it begun."""
+        self.check()
+        await self.services.start_ahead(at, call, source)
 
     async def cancel(self, at: RunPlace, step: Step, attempt: int) -> None:
         """Stops the attempt; one that is not there is as good as stopped."""

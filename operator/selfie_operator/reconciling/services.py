@@ -20,6 +20,7 @@ from selfie.dispatch.services import GRPC_SERVICES, engine_digest
 from selfie.errors import Unavailable
 from selfie.rpc.channels import connect, is_ready
 from selfie.rpc.credentials import Credentials, TokenFile
+from selfie.runs.lineage import Source
 from selfie.runs.observed import WorkObserved
 from selfie.runs.steps import FILTERING, GENERATION, TRAINING, Step
 from selfie_operator.reconciling.children import OWN, child_name
@@ -57,6 +58,10 @@ class Services(Protocol):
 
     async def start(self, at: RunPlace, call: StepCall) -> None:
         """Starts the attempt, or takes it up again."""
+        ...
+
+    async def start_ahead(self, at: RunPlace, call: StepCall, source: Source) -> None:
+        """Begins what can be done of the call's step while ``source`` is being made, or finds it begun."""
         ...
 
     async def cancel(self, at: RunPlace, step: Step, attempt: int) -> None:
@@ -132,6 +137,12 @@ class GrpcServices:
         channel = await self._channel(call.step.service, at)
         async with self._in_time(call.step.service):
             await work.start(channel, call, POD_CACHE)
+
+    async def start_ahead(self, at: RunPlace, call: StepCall, source: Source) -> None:
+        """Begins what can be done of the call's step while ``source`` is being made, or finds it begun."""
+        channel = await self._channel(call.step.service, at)
+        async with self._in_time(call.step.service):
+            await work.start_ahead(channel, call, source)
 
     async def cancel(self, at: RunPlace, step: Step, attempt: int) -> None:
         """Stops the attempt; one that is not there is as good as stopped."""

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+import structlog
+
 from selfie import errors
 from selfie.dispatch.calls import StepCall
 from selfie.kube.frozen import Frozen
 from selfie.monitoring.boards import RunBoard
 from selfie.monitoring.sights import RunName
 from selfie.runs import reasons
-from selfie.runs.actions import Action, CancelStep, Outcome, StartStep, Verdict
+from selfie.runs.actions import Action, CancelStep, Outcome, StartStep, Verdict, WorkAhead
 from selfie.runs.conditions import has_status
 from selfie.runs.observed import Observed, WorkObserved
 from selfie.runs.plan import Plan, plan
@@ -36,6 +38,8 @@ from selfie_operator.reconciling.queueing import look_again_s, told_before
 from selfie_operator.reconciling.record import Record
 from selfie_operator.reconciling.services import RunPlace, Services
 from selfie_operator.reconciling.settling import Settling
+
+log = structlog.get_logger()
 
 LOOK_AT_STALL_S: Final = 30.0
 """What stalls a run is mostly told of by a watch; what is not is looked for this often."""
@@ -146,6 +150,8 @@ class Stepping:
                     # It is asked again until the work is seen to be gone.
                     with suppress(errors.Unavailable):
                         await self._services.cancel(look.at, action.step, action.attempt)
+                case WorkAhead():
+                    await self._start_ahead(look, action)
         return acted
 
     async def _start(self, look: Look, action: StartStep) -> Acted:
@@ -162,6 +168,16 @@ class Stepping:
         except errors.SelfieError as error:
             return refusal(action, error)
         return Acted()
+
+    async def _start_ahead(self, look: Look, action: WorkAhead) -> None:
+        call = StepCall(look.run, look.at.uri, look.at.uid, action.step, action.attempt, action.inputs)
+        try:
+            await self._services.start_ahead(look.at, call, action.source)
+        except NotLeader:
+            raise
+        except errors.SelfieError as error:
+            # Nothing waits for it: the step itself does what was not done.
+            log.info("nothing is done ahead", step=action.step.path, error=str(error))
 
     async def _keep(self, look: Look, sight: Sight) -> None:
         subject = look.record.subject

@@ -4,16 +4,20 @@ A shard's bytes depend on its rows alone, not on how the table was put together,
 attempts that find the same rows write the same file.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import structlog
 
 from selfie.artifacts.digests import digest_bytes
 from selfie.artifacts.manifests import FileEntry, Manifest, check_digest
 from selfie.artifacts.retirements import missing_file
 from selfie.artifacts.store import Store
 from selfie.errors import DataCorrupted, InvalidInput, NotFound
+
+log = structlog.get_logger()
 
 # Written down, not left to the library's defaults: they decide a shard's bytes.
 _PARQUET = {
@@ -44,6 +48,36 @@ def write_shard(
     return FileEntry(
         group=group, name=name, path=path, sha256=digest.sha256, bytes=digest.bytes, rows=table.num_rows
     )
+
+
+def finished_shards(
+    store: Store, attempt_path: str, group: str, *, without: Container[int] = ()
+) -> dict[int, FileEntry]:
+    """Shards of the group that the attempt has written so far, by index, published or not.
+
+    ``without``: indices that are not looked at again.
+
+    One that is no longer as it was written is left out, to be made again.
+    """
+    pattern = re.compile(rf"/{re.escape(group)}-(\d{{5}})-[^/]*\.parquet\.json$")
+    found: dict[int, FileEntry] = {}
+    for path in store.list(attempt_path):
+        if (match := pattern.search(path)) is None or int(match[1]) in without:
+            continue
+        entry = FileEntry.model_validate_json(store.read(path))
+        if int(match[1]) not in found and is_whole(store, entry):
+            found[int(match[1])] = entry
+    return found
+
+
+def is_whole(store: Store, entry: FileEntry) -> bool:
+    """Whether the file is as its entry says; if not, the log says what is wrong with it."""
+    try:
+        check_digest(store, entry, store.digest(entry.path))
+    except (DataCorrupted, NotFound) as error:
+        log.warning("a finished shard is made again", path=entry.path, error=str(error))
+        return False
+    return True
 
 
 def read_shard(store: Store, entry: FileEntry) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID, uuid5
 
 from selfie.runs.lineage import Input
 from selfie.runs.programs import random_seed
@@ -25,6 +26,11 @@ class StepCall:
     def request_id(self) -> str:
         """UUID under which the attempt is started, always the same one."""
         return request_id(self.run_uid, self.step, self.attempt)
+
+    @property
+    def ahead_id(self) -> str:
+        """UUID of what is done ahead of the step."""
+        return str(uuid5(UUID(self.request_id), "ahead"))
 
     def attempt_message(self) -> artifacts_pb2.Attempt:
         """The attempt as services are told it."""

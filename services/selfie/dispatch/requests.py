@@ -3,8 +3,9 @@
 from typing import Any
 
 from selfie.dispatch.calls import StepCall
-from selfie.runs.lineage import PREVIOUS, REFERENCE_SCORES
+from selfie.runs.lineage import PREVIOUS, REFERENCE_SCORES, Source
 from selfie.runs.resolving import settings_of
+from selfie.runs.steps import ahead_of
 from selfie.v1 import engine_pb2, filtering_pb2, generation_pb2, scoring_pb2
 
 # Shards are what a crash costs at most: small enough to be redone, large enough to batch well.
@@ -79,18 +80,34 @@ def verify_engine(call: StepCall) -> generation_pb2.VerifyEngineRequest:
 
 def score_dataset(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
     """For `score`, `evaluate-heldout` and `evaluate-measures`."""
+    role = "pairs" if call.step.name == "evaluate-heldout" else "samples"
+    request = _scoring(call)
+    request.input.CopyFrom(call.manifest(role))
+    request.group = call.inputs[role].source.group
+    return request
+
+
+def score_ahead(call: StepCall, source: Source) -> scoring_pb2.ScoreDatasetRequest:
+    """For `score` while ``source`` is being made, by the attempt that has the call's number."""
+    request = _scoring(call)
+    request.request_id = call.ahead_id
+    request.attempt.step = ahead_of(call.step.path)
+    request.unpublished.CopyFrom(scoring_pb2.UnpublishedSamples(step=source.step, attempt=call.attempt))
+    request.group = source.group
+    return request
+
+
+def _scoring(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
+    """All but what is to be scored."""
     spec = call.run.spec
     labelled = call.step.name == "evaluate-heldout"
     training = call.step.name == "score"
-    role = "pairs" if labelled else "samples"
     kind = scoring_pb2.DATASET_KIND_PREFERENCES if labelled else scoring_pb2.DATASET_KIND_SAMPLES
     # Held-out pairs are judged as the method judges; only self-made labels are doubted by extrapolation.
     strength: Any = {"lambda": 0.0 if labelled else settings_of(spec, call.step.round).scoring_lambda}
     return scoring_pb2.ScoreDatasetRequest(
         request_id=call.request_id,
         attempt=call.attempt_message(),
-        input=call.manifest(role),
-        group=call.inputs[role].source.group,
         kind=kind,
         policy=call.weights("policy"),
         reference=call.weights("reference"),

@@ -16,6 +16,7 @@ from selfie.dispatch import programs, requests
 from selfie.dispatch.calls import StepCall
 from selfie.rpc.channels import domain_errors
 from selfie.rpc.errors import error_parts
+from selfie.runs.lineage import Source
 from selfie.runs.observed import WorkObserved, WorkState
 from selfie.runs.steps import TRAINING, Step
 from selfie.tracing.attempts import attempt_span
@@ -70,6 +71,14 @@ async def _start(channel: grpc.aio.Channel, call: StepCall, cache_dir: Path) -> 
                 await training_pb2_grpc.TrainingServiceStub(channel).CreateTrainingJob(
                     programs.create_job(call, cache_dir), timeout=CALL_SECONDS
                 )
+
+
+async def start_ahead(channel: grpc.aio.Channel, call: StepCall, source: Source) -> None:
+    """Scores what is finished of ``source``, until all of it is published; see `requests.score_ahead`."""
+    async with domain_errors():
+        await scoring_pb2_grpc.ScoringServiceStub(channel).ScoreDataset(
+            requests.score_ahead(call, source), timeout=CALL_SECONDS
+        )
 
 
 async def observe(channel: grpc.aio.Channel, run_uri: str, step: Step, attempt: int) -> WorkObserved:

@@ -16,7 +16,7 @@ from selfie.dispatch.services import GRPC_SERVICES, engine_digest
 from selfie.local.launches import Launches
 from selfie.local.places import LocalRun
 from selfie.local.processes import Processes
-from selfie.runs.actions import Action, CancelStep, StartStep
+from selfie.runs.actions import Action, CancelStep, StartStep, WorkAhead
 from selfie.runs.observed import Observed, ServiceObserved, StoreObserved, WorkObserved
 from selfie.runs.status import RunStatus
 from selfie.runs.steps import ENGINE, SCORING, Step, step_at
@@ -83,6 +83,9 @@ class LocalWorld:
                 # The planner asks again until the work is seen to be gone.
                 with suppress(errors.Unavailable):
                     await work.cancel(channel, self._local.uri, action.step, action.attempt)
+            case WorkAhead():
+                # All of a machine's processes share its processors: nothing would be won.
+                return
 
     def failure(self) -> str | None:
         """Why a service is given up on, or None."""

@@ -8,14 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import structlog
 
-from selfie.artifacts.manifests import FileEntry, Manifest, check_digest
-from selfie.artifacts.shards import write_shard
+from selfie.artifacts.manifests import FileEntry, Manifest
+from selfie.artifacts.shards import finished_shards, write_shard
 from selfie.artifacts.store import Store
-from selfie.errors import Cancelled, DataCorrupted, NotFound
-
-log = structlog.get_logger()
+from selfie.errors import Cancelled
 
 T = TypeVar("T")
 
@@ -88,26 +85,8 @@ class OperationContext:
             self._waiting = None
 
     def finished_shards(self, group: str) -> dict[int, FileEntry]:
-        """Shards of the group that this attempt has already written, by index.
-
-        One that is no longer as it was written is left out, to be made again.
-        """
-        pattern = re.compile(rf"/{re.escape(group)}-(\d{{5}})-[^/]*\.parquet\.json$")
-        found: dict[int, FileEntry] = {}
-        for path in self.store.list(self.attempt_path):
-            if (match := pattern.search(path)) is not None:
-                entry = FileEntry.model_validate_json(self.store.read(path))
-                if int(match[1]) not in found and self._is_whole(entry):
-                    found[int(match[1])] = entry
-        return found
-
-    def _is_whole(self, entry: FileEntry) -> bool:
-        try:
-            check_digest(self.store, entry, self.store.digest(entry.path))
-        except (DataCorrupted, NotFound) as error:
-            log.warning("a finished shard is made again", step=self.step, error=str(error))
-            return False
-        return True
+        """Shards of the group that this attempt has already written, by index."""
+        return finished_shards(self.store, self.attempt_path, group)
 
     def write_shard(self, table: pa.Table, *, schema: pa.Schema, group: str, index: int) -> FileEntry:
         """Writes one shard; only when its side-car is there too does it count as finished."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from selfie.runs.lineage import Input
+from selfie.runs.lineage import Input, Source
 from selfie.runs.steps import Step
 from selfie.runs.wanted import ServiceWanted
 
@@ -27,7 +27,21 @@ class CancelStep:
     attempt: int
 
 
-Action: TypeAlias = StartStep | CancelStep
+@dataclass(frozen=True)
+class WorkAhead:
+    """Do of the next step what can be done before the present one has ended, beside it.
+
+    ``source``: what the present attempt at a step is making, by its number. It is asked for with
+    every look, ends by itself, and nothing waits for it: what was done is found by the step itself.
+    """
+
+    step: Step
+    source: Source
+    attempt: int
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+
+
+Action: TypeAlias = StartStep | CancelStep | WorkAhead
 
 
 class Outcome(StrEnum):

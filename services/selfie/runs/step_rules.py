@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from selfie.runs import reasons
-from selfie.runs.actions import Outcome, StartStep, Verdict
+from selfie.runs.actions import Outcome, StartStep, Verdict, WorkAhead
 from selfie.runs.bookkeeping import Situation
 from selfie.runs.lineage import Input, pin
 from selfie.runs.observed import ServiceObserved, WorkObserved
 from selfie.runs.run_rules import LOOK_LATER_S, LOOK_SOON_S, failed
+from selfie.runs.steps import SCORING
 from selfie.runs.timing import next_attempt_at
 from selfie.runs.wanted import (
     ON_ACCELERATOR,
@@ -86,7 +87,7 @@ def work_is_running(at: Situation) -> Verdict | None:
     work = at.work
     if work is None or work.state != "running":
         return None
-    return _at_work(at, _so_far(work), wait=LOOK_AT_WORK_S)
+    return replace(_at_work(at, _so_far(work), wait=LOOK_AT_WORK_S), actions=_ahead(at))
 
 
 def manifest_is_not_yet_seen(at: Situation) -> Verdict | None:
@@ -125,6 +126,17 @@ def step_is_due(at: Situation) -> Verdict | None:
     start = StartStep(step, status.attempt, _inputs(at))
     verdict = _at_work(at, f"{step.path} begins, attempt {status.attempt}", wait=LOOK_SOON_S)
     return replace(verdict, actions=(start,))
+
+
+def _ahead(at: Situation) -> tuple[WorkAhead, ...]:
+    """Samples are scored while others are drawn, where engine and scoring workers need not take turns."""
+    if at.present.name != "generate" or at.following is None or at.following.name != "score":
+        return ()
+    pinned = pin(at.sources_after, at.observed.manifests)
+    scoring = started_ahead(at.spec, at.following, pinned).get(SCORING)
+    if scoring is None or not scoring.is_served_by(at.observed.services.get(SCORING)):
+        return ()
+    return (WorkAhead(at.following, at.sources_after["samples"], at.status.attempt, pinned),)
 
 
 def _so_far(work: WorkObserved) -> str:

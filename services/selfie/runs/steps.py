@@ -78,6 +78,11 @@ def step_at(path: str) -> Step | None:
     return step if step.path == path else None
 
 
+def ahead_of(path: str) -> str:
+    """Where work that is done ahead of the step at ``path`` lies, for it to take over."""
+    return f"{path}/ahead"
+
+
 def steps_of(spec: RunSpec, added: Collection[int] = ()) -> tuple[Step, ...]:
     """Every step of the run, in the order in which they are done.
 

@@ -7,51 +7,50 @@ again. Pairs and measures follow from the scores, and are made anew by whoever f
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 
-import numpy as np
 import pyarrow as pa
 
 from selfie.artifacts.manifests import FileEntry, Manifest, ManifestRef, read_ref
 from selfie.artifacts.rows import PAIR_SCHEMA, SCORED_SCHEMA
 from selfie.artifacts.shards import read_shard
 from selfie.artifacts.store import Store
-from selfie.errors import FailedPrecondition
 from selfie.method.pairing import NoPair
 from selfie.rpc.operation_context import OperationContext
-from selfie.scoring import metrics
+from selfie.scoring.ahead import ScoredAhead
 from selfie.scoring.core import Scorer
 from selfie.scoring.flips import Flips
-from selfie.scoring.judged import Fields, scored_row
+from selfie.scoring.judged import Fields
 from selfie.scoring.kinds import KINDS, Kind
-from selfie.scoring.known import known_reference, row_key
-from selfie.scoring.pieces import compute_in_pieces
-from selfie.scoring.precision import AUTO, EXACT, Mode
-from selfie.scoring.questions import check_row
-from selfie.scoring.rows import PolicyScore, Row, RowScore, Wanted
+from selfie.scoring.known import known_reference
+from selfie.scoring.precision import AUTO, EXACT
+from selfie.scoring.shard_scoring import ShardScorer
 from selfie.scoring.tasks import Task, refuse_other_weights
-from selfie.scoring.uncertain import uncertain
 from selfie.scoring.worker import Worker
 
 
-def score_dataset(context: OperationContext, task: Task, scorer: Scorer, worker: Worker) -> Manifest:
+def score_dataset(
+    context: OperationContext, task: Task, source: ManifestRef, scorer: Scorer, worker: Worker
+) -> Manifest:
     """Scores the data set and returns what to publish: groups ``responses`` and ``pairs``.
 
     Raises FailedPrecondition if the resident weights are not those asked for, or did not sample the
     responses, and InvalidInput for a row that cannot be scored; no row is ever cut or skipped.
     """
     refuse_other_weights(task, scorer)
-    return _DatasetScoring(context, task, scorer, worker).run()
+    return _DatasetScoring(context, task, source, scorer, worker).run()
 
 
 class _DatasetScoring:
     """One attempt at one data set."""
 
-    def __init__(self, context: OperationContext, task: Task, scorer: Scorer, worker: Worker) -> None:
+    def __init__(
+        self, context: OperationContext, task: Task, source: ManifestRef, scorer: Scorer, worker: Worker
+    ) -> None:
         self._context = context
         self._task = task
+        self._source = source
         self._scorer = scorer
-        self._worker = worker
         self._kind: Kind = KINDS[task.kind](task.judging)
         self._finished = {group: context.finished_shards(group) for group in ("responses", "pairs")}
         self._files: dict[str, list[FileEntry]] = {"responses": [], "pairs": []}
@@ -63,15 +62,18 @@ class _DatasetScoring:
         # Under `auto` sums of two modes stand side by side, and none is taken over.
         provenance = replace(scorer.provenance, precision=self._first)
         known = None if task.precision == AUTO else task.reference_scores
-        self._known = known_reference(context.store, known, provenance)
+        reference = known_reference(context.store, known, provenance)
+        self._shards = ShardScorer(task, scorer, worker, reference)
+        self._ahead = ScoredAhead.of(context.store, context.step, task, scorer.provenance)
 
     def run(self) -> Manifest:
         store, task = self._context.store, self._task
-        entries = read_ref(store, task.input).group(task.group)
+        entries = read_ref(store, self._source).group(task.group)
         self._total = sum(entry.rows or 0 for entry in entries)
         groups = self._kind.groups(_rows(store, entries))
         for index, shard in enumerate(_shards(groups, task.shard_rows)):
             self._do_shard(index, shard)
+        self._ahead.let_go()
         return self._manifest()
 
     def _do_shard(self, index: int, groups: Sequence[Sequence[Fields]]) -> None:
@@ -95,79 +97,19 @@ class _DatasetScoring:
         if finished is not None:
             self._files["responses"].append(finished)
             return self._counted(_rows_of(self._context.store, finished))
-        samples = list(chain.from_iterable(groups))
-        scored = [
-            scored_row(sample, score, self._task.judging, self._scorer.provenance)
-            for sample, score in zip(samples, self._surely(samples, groups, ahead=ahead), strict=True)
-        ]
+        scored = self._ahead.read(groups)
+        if scored is None:
+            scored = self._shards.scored(groups, partial(self._tell, ahead))
         self._write("responses", index, scored, SCORED_SCHEMA)
         return self._counted(scored)
+
+    def _tell(self, rows: int, share: float) -> None:
+        self._context.progress(self._done + int(rows * share), self._total)
 
     def _counted(self, scored: Sequence[Fields]) -> Sequence[Fields]:
         if self._first != EXACT:
             self._rescored += sum(row["precision"] == EXACT for row in scored)
         return scored
-
-    def _surely(
-        self, samples: Sequence[Fields], groups: Sequence[Sequence[Fields]], *, ahead: int
-    ) -> list[RowScore | PolicyScore]:
-        """Scores, under `auto` those again that do not tell a group's responses apart."""
-        rows = [self._checked(sample) for sample in samples]
-        scores = self._score(rows, self._first, ahead=ahead)
-        if self._task.precision != AUTO or self._first == EXACT:
-            return scores
-        again: list[int] = []
-        start = 0
-        for group in groups:
-            found = uncertain(scores[start : start + len(group)], self._task.judging.rule)
-            metrics.RESCORED.inc(found.pairs)
-            again += (start + index for index in sorted(found.responses))
-            start += len(group)
-        for index, score in zip(
-            again, self._score([rows[index] for index in again], EXACT, ahead=0), strict=True
-        ):
-            scores[index] = score
-        return scores
-
-    def _score(self, rows: Sequence[Row], mode: Mode, *, ahead: int) -> list[RowScore | PolicyScore]:
-        """Scores batch by batch; ``ahead`` are the rows of input that they stand for."""
-        wanted = Wanted((self._task.judging.lam,), self._task.divergence, mode)
-        scores: list[RowScore | PolicyScore] = [_unscored(wanted)] * len(rows)
-        present = [index for index, row in enumerate(rows) if row.response_ids]
-        computed = 0
-        for batch in self._scorer.engine.batches([rows[index] for index in present]):
-            indices = [present[place] for place in batch]
-            chosen = [rows[index] for index in indices]
-            found = compute_in_pieces(self._worker, chosen, partial(self._compute, wanted))
-            for index, score in zip(indices, found, strict=True):
-                scores[index] = score
-            computed += len(indices)
-            self._context.progress(self._done + ahead * computed // len(rows), self._total)
-        return scores
-
-    def _compute(self, wanted: Wanted, rows: Sequence[Row]) -> Sequence[RowScore | PolicyScore]:
-        engine = self._scorer.engine
-        known = [self._known.get(row_key(row)) for row in rows]
-        sums = [value for value in known if value is not None]
-        if len(sums) < len(rows):
-            return engine.score(rows, wanted)
-        tokens, arithmetic = engine.policy_tokens(rows, wanted.mode), engine.arithmetic(wanted.mode)
-        return [
-            PolicyScore(own, reference, arithmetic=arithmetic)
-            for own, reference in zip(tokens, sums, strict=True)
-        ]
-
-    def _checked(self, sample: Fields) -> Row:
-        name, policy = f"{self._task.group}[{sample['prompt_id']}]", self._task.policy_digest
-        row = Row(tuple(sample["prompt_ids"]), tuple(sample["response_ids"]))
-        check_row(name, row, self._scorer.engine)
-        if (sampler := sample.get("policy_digest", policy)) != policy:
-            raise FailedPrecondition(
-                "SampledByOtherWeights",
-                f"{name} was sampled by {sampler[:12]}, but {policy[:12]} is to judge; "
-                "a policy judges its own responses",
-            )
-        return row
 
     def _write(self, group: str, index: int, rows: Sequence[Fields], schema: pa.Schema) -> None:
         entry = self._finished[group].get(index)
@@ -182,7 +124,7 @@ class _DatasetScoring:
             files=(*self._files["responses"], *self._files["pairs"]),
             inputs={
                 **_named("reference-scores", task.reference_scores),
-                "input": task.input.sha256,
+                "input": self._source.sha256,
                 "policy": provenance.policy_digest,
                 "reference": provenance.reference_digest,
                 "tokenizer": provenance.tokenizer_digest,
@@ -212,9 +154,3 @@ def _shards(groups: Iterator[Sequence[Fields]], size: int) -> Iterator[list[Sequ
     yield list(islice(groups, size))
     while shard := list(islice(groups, size)):
         yield shard
-
-
-def _unscored(wanted: Wanted) -> RowScore:
-    """The score of a response of no token at all."""
-    nothing = np.zeros(0)
-    return RowScore(nothing, nothing, (0.0,) * len(wanted.lambdas), 0.0 if wanted.divergence else None)

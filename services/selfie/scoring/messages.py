@@ -13,7 +13,7 @@ from selfie.scoring.places import PairName
 from selfie.scoring.precision import EXACT, AnyMode
 from selfie.scoring.questions import Options, Prompt, Response, Truncation
 from selfie.scoring.rewards import RewardRule
-from selfie.scoring.tasks import Task
+from selfie.scoring.tasks import Task, UnpublishedSamples
 from selfie.v1 import scoring_pb2
 
 DEFAULT_BETA = 0.1
@@ -85,7 +85,7 @@ def _pair_of(message: scoring_pb2.ScoringOptions) -> PairName | None:
 
 
 def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
-    """What a batch request asks for."""
+    """What a batch request asks for, whatever its input is."""
     judging = Judging(
         rule=RewardRule(
             beta=request.beta,
@@ -100,7 +100,6 @@ def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
         precision=_MODES[request.precision] or EXACT,
     )
     return Task(
-        input=ManifestRef(path=request.input.path, sha256=request.input.sha256),
         group=request.group,
         kind=_KINDS[request.kind],
         policy_digest=request.policy.digest,
@@ -110,6 +109,13 @@ def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
         shard_rows=request.shard_rows,
         reference_scores=_reference_scores(request),
     )
+
+
+def input_of(request: scoring_pb2.ScoreDatasetRequest) -> ManifestRef | UnpublishedSamples:
+    """The data set, published or still being made."""
+    if request.HasField("unpublished"):
+        return UnpublishedSamples(request.unpublished.step, request.unpublished.attempt)
+    return ManifestRef(path=request.input.path, sha256=request.input.sha256)
 
 
 def _reference_scores(request: scoring_pb2.ScoreDatasetRequest) -> ManifestRef | None:

@@ -24,6 +24,11 @@ RESPONSES = Counter(
     f"{_NAME}_responses", "Responses of online calls, by the mode that their score is of.", ["mode"]
 )
 RESCORED = Counter(f"{_NAME}_rescored_pairs", "Pairs that `auto` scored again, exactly.")
+AHEAD = Counter(
+    f"{_NAME}_shards_ahead",
+    "Shards scored before their samples were published, or taken over then.",
+    ["result"],
+)
 SHARES_PROMPTS = Gauge(
     f"{_NAME}_shares_prompts", "1 where a prompt is computed once for all its responses, else 0."
 )

@@ -23,12 +23,14 @@ from selfie.rpc.operations import Method, OperationRunner
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import Service
 from selfie.scoring import metrics
+from selfie.scoring.ahead import score_ahead
 from selfie.scoring.answers import ScoredResponse, compared, ranked, scored
 from selfie.scoring.calls import DEFAULT_LIMITS, OnlineCalls, OnlineLimits
 from selfie.scoring.core import Scorer, by_field, exactly, replaced, unsure_of, wanted_first
 from selfie.scoring.dataset import score_dataset
 from selfie.scoring.messages import (
     compare_response,
+    input_of,
     options_of,
     prompt_of,
     rank_response,
@@ -42,6 +44,7 @@ from selfie.scoring.pairs import WeightPairs, nothing_to_find
 from selfie.scoring.places import Places
 from selfie.scoring.questions import Options, Response
 from selfie.scoring.rows import Engine, Row, RowScore, Wanted
+from selfie.scoring.tasks import UnpublishedSamples
 from selfie.scoring.worker import Worker
 from selfie.v1 import scoring_pb2, scoring_pb2_grpc
 
@@ -167,9 +170,13 @@ def scoring_service(
         return more.engine(wanted.weights, loading.result()).score(rows, wanted)
 
     def work(context: OperationContext, request: Message) -> Manifest:
-        task = task_of(cast("scoring_pb2.ScoreDatasetRequest", request))
+        asked = cast("scoring_pb2.ScoreDatasetRequest", request)
+        task, source = task_of(asked), input_of(asked)
         # Work taken over from another process may come before the weights are there.
-        return score_dataset(context, task, loading.result(), worker)
+        scorer = loading.result()
+        if isinstance(source, UnpublishedSamples):
+            score_ahead(context, task, source, scorer, worker)
+        return score_dataset(context, task, source, scorer, worker)
 
     queue = OnlineQueue(
         worker, score, token_budget=token_budget, max_waiting_tokens=limits.max_waiting_tokens

@@ -11,11 +11,18 @@ from selfie.scoring.kinds import KindName
 from selfie.scoring.precision import AnyMode
 
 
+@dataclass(frozen=True)
+class UnpublishedSamples:
+    """What an attempt at a step has finished so far, and goes on to finish."""
+
+    step: str
+    attempt: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What to score, by which weights, how; ``shard_rows`` are prompts, or labelled pairs, a shard."""
 
-    input: ManifestRef
     group: str
     kind: KindName
     policy_digest: str

@@ -745,12 +745,38 @@ class RankResponse(_message.Message):
 Global___RankResponse: _TypeAlias = RankResponse  # noqa: Y015
 
 @_typing.final
+class UnpublishedSamples(_message.Message):
+    """What an attempt has finished so far, and what it goes on to finish."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """Step within the run, for example `rounds/01/generate`."""
+    attempt: _builtins.int
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnpublishedSamples: _TypeAlias = UnpublishedSamples  # noqa: Y015
+
+@_typing.final
 class ScoreDatasetRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
+    UNPUBLISHED_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
@@ -789,6 +815,13 @@ class ScoreDatasetRequest(_message.Message):
     @_builtins.property
     def input(self) -> _artifacts_pb2.ManifestRef: ...
     @_builtins.property
+    def unpublished(self) -> Global___UnpublishedSamples:
+        """In place of `input`: samples that are still being drawn. Each shard is
+        scored when it is finished, for the call that names the published samples
+        to take over; this one publishes nothing, and is cancelled when they are.
+        """
+
+    @_builtins.property
     def policy(self) -> _artifacts_pb2.Weights: ...
     @_builtins.property
     def reference(self) -> _artifacts_pb2.Weights: ...
@@ -805,6 +838,7 @@ class ScoreDatasetRequest(_message.Message):
         request_id: _builtins.str = ...,
         attempt: _artifacts_pb2.Attempt | None = ...,
         input: _artifacts_pb2.ManifestRef | None = ...,
+        unpublished: Global___UnpublishedSamples | None = ...,
         group: _builtins.str = ...,
         kind: Global___DatasetKind.ValueType = ...,
         policy: _artifacts_pb2.Weights | None = ...,
@@ -820,9 +854,9 @@ class ScoreDatasetRequest(_message.Message):
         precision: Global___Precision.ValueType = ...,
         shard_rows: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "input", b"input", "policy", b"policy", "reference", b"reference", "reference_scores", b"reference_scores"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "input", b"input", "policy", b"policy", "reference", b"reference", "reference_scores", b"reference_scores", "unpublished", b"unpublished"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "precision", b"precision", "random_seed", b"random_seed", "reference", b"reference", "reference_scores", b"reference_scores", "request_id", b"request_id", "shard_rows", b"shard_rows", "without_reference", b"without_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "precision", b"precision", "random_seed", b"random_seed", "reference", b"reference", "reference_scores", b"reference_scores", "request_id", b"request_id", "shard_rows", b"shard_rows", "unpublished", b"unpublished", "without_reference", b"without_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ from selfie.dispatch import work
 from selfie.dispatch.calls import StepCall
 from selfie.rpc.channels import connect
 from selfie.rpc.errors import error_status
-from selfie.runs.lineage import Input, sources_of
+from selfie.runs.lineage import Input, Source, sources_of
 from selfie.runs.load import parse_run
 from selfie.runs.steps import Step, step_at
 from selfie.v1 import artifacts_pb2, training_pb2
@@ -81,6 +81,22 @@ async def test_every_step_is_started_at_its_own_service_within_the_bounds_of_the
     step = step_at(path)
     await work.start(await serve(toy), call_of(step), Path("/cache"))
     assert [(name, request.attempt.step) for name, request in toy.asked] == [(method, path)]
+
+
+async def test_what_is_done_ahead_is_asked_for_beside_its_source_and_for_the_same_task(serve, make_toy):
+    toy = make_toy()
+    channel = await serve(toy)
+    await work.start(channel, call_of(SCORE), Path("/cache"))
+    await work.start_ahead(channel, call_of(SCORE), Source("rounds/01/generate", "samples"))
+    (_, itself), (method, ahead) = toy.asked
+    assert method == "ScoreDataset"
+    assert (ahead.attempt.step, ahead.attempt.number) == ("rounds/01/score/ahead", 1)
+    assert (ahead.unpublished.step, ahead.unpublished.attempt) == ("rounds/01/generate", 1)
+    assert ahead.request_id != itself.request_id
+    for request in (itself, ahead):
+        for field in ("request_id", "attempt", "input", "unpublished"):
+            request.ClearField(field)
+    assert ahead == itself
 
 
 async def test_a_service_that_refuses_is_heard_as_the_error_that_it_raised(serve, make_toy):

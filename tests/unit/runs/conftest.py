@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from selfie.runs.actions import Action, CancelStep, StartStep
+from selfie.runs.actions import Action, CancelStep, StartStep, WorkAhead
 from selfie.runs.load import parse_run
 from selfie.runs.observed import ManifestSummary, Observed, ServiceObserved, StoreObserved, WorkObserved
 from selfie.runs.plan import Plan, plan
@@ -117,6 +117,7 @@ class World:
         self.disturbance = disturbance or Disturbance()
         self.saves_first = saves_first
         self.now = START
+        self.ahead: list[str] = []
         self.store = StoreObserved()
         self.status = RunStatus()
         self.manifests: dict[str, ManifestSummary] = {}
@@ -255,6 +256,13 @@ class World:
 
     def _perform(self, action: Action) -> None:
         work = self.works.get((action.step.path, action.attempt))
+        if isinstance(action, WorkAhead):
+            assert (action.source.step, action.attempt) == (self.status.step, self.status.attempt)
+            held = self.services["scoring"]
+            assert held.ready
+            assert held.digests == {role: entry.weights_digest for role, entry in action.inputs.items()}
+            self.ahead.append(action.step.path)
+            return
         if isinstance(action, CancelStep):
             if work and work.state in {"running", "pending"}:
                 work.state = "absent"

@@ -3,6 +3,7 @@
 import pytest
 
 from selfie.runs import reasons
+from selfie.runs.actions import StartStep
 from selfie.runs.observed import ServiceObserved
 from selfie.runs.operation_fields import Deadlines
 from selfie.runs.status import derived_message, derived_reason
@@ -160,7 +161,7 @@ def test_with_accelerators_of_their_own_scoring_workers_load_while_samples_are_d
         if (world.status.round, world.status.stage) == (1, "generate") and decided.services:
             ahead |= decided.services
         for action in decided.actions:
-            if action.step.path == "rounds/01/score":
+            if isinstance(action, StartStep) and action.step.path == "rounds/01/score":
                 assert decided.services["scoring"] == ahead["scoring"]
                 assert "engine" not in decided.services
         world.tick()
@@ -168,6 +169,28 @@ def test_with_accelerators_of_their_own_scoring_workers_load_while_samples_are_d
         "policy": "rounds/00/publish",
         "reference": "prepare",
     }
+
+
+def test_with_accelerators_of_their_own_samples_are_scored_while_others_are_drawn(
+    make_world, changed, three_rounds
+):
+    world = make_world(changed(three_rounds, gpu="separate")).run()
+    assert set(world.ahead) == {f"rounds/0{number}/score" for number in (1, 2, 3)}
+    assert derived_reason(world.status) == "Completed"
+
+
+def test_with_one_accelerator_for_all_nothing_is_done_ahead(make_world, three_rounds):
+    assert three_rounds.gpu == "shared"
+    assert make_world().run().ahead == []
+
+
+def test_nothing_is_done_ahead_by_workers_of_other_weights(make_world, changed, three_rounds, later):
+    world = make_world(changed(three_rounds, gpu="separate"))
+    world.run(until=lambda w: ("rounds/01/generate", 1) in w.started)
+    observed = world.observe()
+    others = ServiceObserved(ready=True, digests={"policy": "0" * 64, "reference": "1" * 64})
+    world.observe = lambda: later(observed, {"services": {**observed.services, "scoring": others}})
+    assert world.look().actions == ()
 
 
 def test_nothing_is_started_ahead_whose_weights_are_not_there_yet(make_world, changed, three_rounds):
