@@ -80,7 +80,7 @@ async def main(options: argparse.Namespace) -> None:
     }
     if options.output:
         known = json.loads(options.output.read_text()) if options.output.exists() else {}
-        known[options.name or f"{options.runs} runs"] = entry
+        known[options.name or f"{options.runs:,} runs"] = entry
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 

@@ -45,7 +45,8 @@ def troubled(release_on_volume: Installation) -> Troubled:
             [engine] = release.found("deployments", f"-l=selfie.dev/run-uid={on.uid}")["items"]
             name = f"deployment/{engine['metadata']['name']}"
             release.kubectl("set", "image", name, f"*={NOBODYS}")
-        half_rolled = until(lambda: _stalled(run, "ImageCannotBePulled"), seconds=STAGE_S)
+            # While its time stands still, it does not finish what it has begun before it goes.
+            half_rolled = until(lambda: _stalled(run, "ImageCannotBePulled"), seconds=STAGE_S)
         release.kubectl("rollout", "undo", name)
         release.kubectl("wait", "--for=condition=Complete", f"sfr/{run.name}", f"--timeout={STAGE_S}s")
     except Exception as error:
