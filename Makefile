@@ -61,6 +61,7 @@ cluster-tools: $(VENV)/.dev ## Install and build what the test cluster wants; mi
 test-engines: $(VENV)/.dev ## Check published checkpoints and adapters against other readers and real servers
 	@UV=$(CURDIR)/$(UV) python hack/transformers_4.py
 	@UV=$(CURDIR)/$(UV) python hack/environments.py engines > /dev/null
+	@UV=$(CURDIR)/$(UV) python hack/llama_server.py > /dev/null
 	@pytest tests/engines $(ARGS)
 
 check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and generated files
@@ -101,6 +102,10 @@ requirements: $(UV) ## Resolve the pinned and hashed requirements anew
 	  --generate-hashes --no-annotate --no-header -o requirements/dev.txt
 	$(UV) pip compile --quiet requirements/engines.in --constraint requirements/dev.txt --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/engines.txt
+	$(UV) pip compile --quiet requirements/llama-tools.in --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/llama-tools.txt
+	$(UV) pip compile --quiet --no-config --no-deps requirements/llama-source.in --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header -o requirements/llama-source.txt
 	$(UV) pip compile --quiet --no-deps requirements/bench.in --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header -o requirements/bench.txt
 	$(UV) pip compile --quiet requirements/transformers-4.in --python-version 3.11 \

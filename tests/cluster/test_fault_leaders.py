@@ -67,7 +67,7 @@ async def taken_over(
         pair.start("b")
         await pair.stands_by("b")
         await stage.apply()
-        await stage.until(lambda: stage.status().step == "rounds/01/generate")
+        await stage.come_to("rounds/01/generate")
         first.stays_down = True
         at = loop.time()
         first.signal(how)

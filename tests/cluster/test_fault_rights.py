@@ -78,7 +78,7 @@ class Life:
         run = await stage.apply(nodes=2, retries=3, ttlSecondsAfterFinished=5)
         stage.bench.work.hangs.add(uid_of(run))
         operator = stage.operate(call_seconds=3)
-        await stage.until(lambda: stage.status().step == "rounds/01/score", seconds=240)
+        await stage.come_to("rounds/01/score", seconds=240)
         await self.scale(run)
         stage.bench.work.hangs.clear()
         await stage.until(lambda: self.starts >= 2, seconds=240)

@@ -276,7 +276,7 @@ async def test_rights_that_are_taken_away_stall_a_run_that_heals_when_they_are_b
     async with bench.stage() as stage:
         await stage.apply()
         stage.operate()
-        await stage.until(lambda: stage.status().step == "rounds/01/train")
+        await stage.come_to("rounds/01/train")
         role = f"role/r-operator -n={stage.namespace}".split()
         whole = json.loads(bench.cluster.kubectl("get", *role, "-o=json"))
         del whole["metadata"]["resourceVersion"]
@@ -339,7 +339,7 @@ async def test_a_namespace_that_is_deleted_takes_its_runs_along_and_the_operator
     async with bench.stage() as stage:
         run = await stage.apply()
         operator = stage.operate()
-        await stage.until(lambda: stage.status().step == "rounds/01/generate")
+        await stage.come_to("rounds/01/generate")
         await asyncio.to_thread(bench.cluster.kubectl, "delete", "namespace", stage.namespace, "--wait=false")
         await stage.until(lambda: stage.run() is None, seconds=90)
         await stage.gone(uid_of(run), seconds=90)

@@ -28,7 +28,7 @@ async def stale(bench: Bench, seconds: float) -> None:
         stage.proxy.changes = remember
         await stage.apply()
         stage.operate()
-        await stage.until(lambda: stage.status().step == "rounds/01/score")
+        await stage.come_to("rounds/01/score")
         stage.proxy.held = set(RESOURCES)
         before = len(stage.proxy.passed)
         await asyncio.sleep(seconds)

@@ -1,29 +1,18 @@
 """`transformers serve`, the real one, as a plain server that speaks OpenAI's completions."""
 
-import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from external_runs import run, write_run
+from real_servers import engine_through, serving
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import open_store
 from selfie.artifacts.weights import directory_digest
-from selfie.generation.engines import Policy, SamplingParameters, SeededPrompt
-from selfie.generation.fleet.checks import PromptChecks
-from selfie.generation.fleet.discovery import Discovery
-from selfie.generation.fleet.engine import FleetEngine
-from selfie.generation.fleet.members import Fleet
-from selfie.generation.http.clients import Access
-from selfie.generation.openai.server import OpenAIServer
+from selfie.generation.engines import SamplingParameters, SeededPrompt
 from selfie.models.chat import ChatTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,30 +25,10 @@ if not PYTHON.exists():
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     start = "from transformers.cli.transformers import main; main()"
-    process = subprocess.Popen(
-        [str(PYTHON), "-c", start, "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 300
-    while True:
-        try:
-            httpx2.get(f"http://127.0.0.1:{port}/health").raise_for_status()
-            break
-        except httpx2.HTTPError:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-    yield f"http://127.0.0.1:{port}"
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    place = ("--host", "127.0.0.1", "--device", "cpu", "--port")
+    with serving(lambda port: [str(PYTHON), "-c", start, "serve", *place, str(port)]) as address:
+        yield address
 
 
 @pytest.mark.timeout(600)
@@ -69,17 +38,13 @@ async def test_it_samples_from_the_weights_that_are_asked_for_by_name(server, ti
     tokenizer = ChatTokenizer(tiny_checkpoint)
     chats = [[{"role": "user", "content": text}] for text in ("What is the sea?", "Seven boats?")]
     prompts = [SeededPrompt(tokenizer.prompt_ids(chat).ids, (1, 2, 3)) for chat in chats]
-    fleet = Fleet(
-        Discovery(server),
-        lambda address: OpenAIServer(address, Access(), model=f"{tmp_path}/{{digest}}", permits=1),
-    )
+    fleet, engine = engine_through(server, digest, tokenizer, model=f"{tmp_path}/{{digest}}")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(fleet.close)
-        await sample_through(fleet, digest, tokenizer, prompts)
+        await sample_through(engine, digest, prompts)
 
 
-async def sample_through(fleet, digest, tokenizer, prompts):
-    engine = FleetEngine(fleet, Policy(digest, tokenizer), PromptChecks())
+async def sample_through(engine, digest, prompts):
     identity = await engine.identity()
     assert (identity.weights_digest, identity.engine) == (digest, "transformers")
     drawn = await engine.sample(prompts, SamplingParameters(1.0, 1.0, 12), weights_digest=digest)

@@ -242,6 +242,16 @@ class Stage:
             await asyncio.sleep(0.1)
         return answer
 
+    async def come_to(self, step: str, name: str = "run", *, seconds: float = 180) -> None:
+        """Waits until the run has come to the step; it may be over by then, so quickly does it go."""
+
+        def seen() -> bool:
+            found = self.run(name)
+            told = self.bench.chronicle.history.get(uid_of(found), ()) if found else ()
+            return any(status.step == step for status in told)
+
+        await self.until(seen, seconds=seconds)
+
     async def ended(self, name: str = "run", *, seconds: float = 240) -> RunStatus:
         """The status of the run once it has ended and nothing of it is left but itself."""
         await self.until(lambda: self.status(name).is_terminal, seconds=seconds)
