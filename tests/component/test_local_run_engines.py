@@ -34,7 +34,7 @@ def test_a_whole_run_samples_from_another_engine(
     standin = kind(ToyModel(tiny_checkpoint), "/weights/start")
     with serving_beside(standin.application) as server:
         done = run(run_file, artifacts, "--engine-address", server.url, *options)
-    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
     store = open_store((artifacts / "whole").as_uri())
     policies = [read_manifest(store, f"rounds/{number:02d}/publish").weights_digest for number in (0, 1)]

@@ -62,7 +62,7 @@ def test_a_whole_run_goes_through_it(server, tiny_checkpoint, tmp_path):
     artifacts = tmp_path / "runs"
     options = ("--engine-address", server, "--engine-model", "{weights}")
     done = run(write_run(tmp_path, tiny_checkpoint), artifacts, *options)
-    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     store = open_store((artifacts / "whole").as_uri())
     policy = read_manifest(store, "rounds/00/publish").weights_digest
     rows = read_group(store, read_manifest(store, "rounds/01/generate"), "samples").to_pylist()

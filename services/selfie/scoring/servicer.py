@@ -170,13 +170,8 @@ def scoring_service(
         return more.engine(wanted.weights, loading.result()).score(rows, wanted)
 
     def work(context: OperationContext, request: Message) -> Manifest:
-        asked = cast("scoring_pb2.ScoreDatasetRequest", request)
-        task, source = task_of(asked), input_of(asked)
         # Work taken over from another process may come before the weights are there.
-        scorer = loading.result()
-        if isinstance(source, UnpublishedSamples):
-            score_ahead(context, task, source, scorer, worker)
-        return score_dataset(context, task, source, scorer, worker)
+        return _worked_off(context, request, loading.result(), worker)
 
     queue = OnlineQueue(
         worker, score, token_budget=token_budget, max_waiting_tokens=limits.max_waiting_tokens
@@ -203,6 +198,14 @@ def scoring_service(
         load=loaded,
         close=close,
     )
+
+
+def _worked_off(context: OperationContext, request: Message, scorer: Scorer, worker: Worker) -> Manifest:
+    asked = cast("scoring_pb2.ScoreDatasetRequest", request)
+    task, source = task_of(asked), input_of(asked)
+    if isinstance(source, UnpublishedSamples):
+        score_ahead(context, task, source, scorer, worker)
+    return score_dataset(context, task, source, scorer, worker)
 
 
 def _api(servicer: ScoringServicer, runner: OperationRunner) -> HttpApi:
