@@ -73,14 +73,16 @@ async def test_a_half_rolled_engine_is_nobody_for_a_caller_who_names_no_weights(
 
 
 async def test_a_replica_that_comes_back_with_other_weights_counts_for_nothing(tgi, toy_model, prompts):
-    first, second = await tgi.start(), await tgi.start()
-    first.faults.slow_s = second.faults.slow_s = 0.1
+    replicas = [await tgi.start(), await tgi.start()]
+    for replica in replicas:
+        replica.faults.slow_s = 0.1
     engine = tgi.engine()
     work = asyncio.create_task(sample(engine, prompts))
-    while len(first.generations) < 2:
+    # Whether both are asked depends on their ports.
+    while not (asked := [place for place, replica in enumerate(replicas) if len(replica.generations) >= 2]):
         await asyncio.sleep(0.01)
     wrong = tgi.make(OTHER)
-    await tgi.servers[0].restart(wrong.application)
+    await tgi.servers[asked[0]].restart(wrong.application)
     assert told(await work) == drawn_by(toy_model, POLICY, prompts, 12)
 
 
