@@ -21,7 +21,6 @@ def claimed_volume(
     """A volume on the node's directory ``path``, and the claim ``name`` to which it is bound."""
     mode = "ReadWriteMany" if writable else "ReadOnlyMany"
     volume_name = f"{namespace}-{name}"
-    on_node = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}
     return [
         {
             "apiVersion": "v1",
@@ -33,7 +32,7 @@ def claimed_volume(
                 "storageClassName": "",
                 # A local volume is handed over to a pod's fsGroup by the kubelet, a hostPath is not.
                 "local" if writable else "hostPath": {"path": str(path)},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
+                "nodeAffinity": on_the_node(),
                 "claimRef": {"namespace": namespace, "name": name},
                 "persistentVolumeReclaimPolicy": "Retain",
             },
@@ -50,6 +49,12 @@ def claimed_volume(
             },
         },
     ]
+
+
+def on_the_node() -> Object:
+    """``nodeAffinity`` of a volume that is a directory of the node."""
+    host = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}
+    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [host]}]}}
 
 
 def environment_volume(namespace: str) -> list[Object]:

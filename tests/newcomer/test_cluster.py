@@ -17,8 +17,7 @@ import pytest
 import yaml
 
 from charts import found_helm
-from cluster import nodes
-from cluster.layout import NODE_NAME
+from cluster import nodes, volumes
 from cluster.running import Cluster
 from clusters import apply, started_or_skipped
 from documented import ROOT, commands, of_section
@@ -69,15 +68,15 @@ def _kind(cluster: Cluster, clone: Path, rest: str) -> None:
     if verb == "create":
         apply(cluster, *_standard_volume(cluster))
     else:
-        nodes.import_image(cluster, clone / what.split()[-1])
+        archive = clone / what.split()[-1]
+        nodes.import_image(cluster, archive)
         # An archive and what was made of it need not lie here twice.
-        (clone / what.split()[-1]).unlink()
+        archive.unlink()
 
 
 def _standard_volume(cluster: Cluster) -> list[dict[str, Any]]:
     directory = cluster.layout.volumes / "standard"
     directory.mkdir(parents=True)
-    on_node = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}
     return [
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -95,7 +94,7 @@ def _standard_volume(cluster: Cluster) -> list[dict[str, Any]]:
                 "accessModes": ["ReadWriteOnce"],
                 "storageClassName": "standard",
                 "local": {"path": str(directory)},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
+                "nodeAffinity": volumes.on_the_node(),
             },
         },
     ]

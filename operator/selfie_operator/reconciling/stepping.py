@@ -74,6 +74,10 @@ class Look:
         verdict = Verdict(Outcome.SUSPENDED, reasons.QUEUED, told_before(self.before), decided.actions)
         return replace(decided, status=self.told(verdict, now))
 
+    def call(self, action: StartStep | WorkAhead) -> StepCall:
+        """What is asked of a service for it."""
+        return StepCall(self.run, self.at.uri, self.at.uid, action.step, action.attempt, action.inputs)
+
     def told(self, verdict: Verdict, now: datetime) -> RunStatus:
         """The status as it is written, with this verdict."""
         return told(self.record.status, verdict, generation=self.record.subject.generation, now=now)
@@ -155,10 +159,8 @@ class Stepping:
         return acted
 
     async def _start(self, look: Look, action: StartStep) -> Acted:
-        at = look.at
-        call = StepCall(look.run, at.uri, at.uid, action.step, action.attempt, action.inputs)
         try:
-            await self._services.start(at, call)
+            await self._services.start(look.at, look.call(action))
         except errors.Overloaded as error:
             return Acted(retry_after_s=error.retry_after_s)
         except (errors.Unavailable, errors.Cancelled):
@@ -170,9 +172,8 @@ class Stepping:
         return Acted()
 
     async def _start_ahead(self, look: Look, action: WorkAhead) -> None:
-        call = StepCall(look.run, look.at.uri, look.at.uid, action.step, action.attempt, action.inputs)
         try:
-            await self._services.start_ahead(look.at, call, action.source)
+            await self._services.start_ahead(look.at, look.call(action), action.source)
         except NotLeader:
             raise
         except errors.SelfieError as error:

@@ -50,14 +50,22 @@ def write_shard(
     )
 
 
+def finish_shard(
+    store: Store, path: str, table: pa.Table, *, schema: pa.Schema, group: str, name: str
+) -> FileEntry:
+    """Writes a shard as `write_shard` does; only when its side-car is there too does it count as finished."""
+    entry = write_shard(store, path, table, schema=schema, group=group, name=name)
+    store.write(f"{path}.json", entry.model_dump_json(by_alias=True).encode())
+    return entry
+
+
 def finished_shards(
     store: Store, attempt_path: str, group: str, *, without: Container[int] = ()
 ) -> dict[int, FileEntry]:
     """Shards of the group that the attempt has written so far, by index, published or not.
 
-    ``without``: indices that are not looked at again.
-
-    One that is no longer as it was written is left out, to be made again.
+    ``without``: indices that are not looked at again. One that is no longer as it was written is left
+    out, to be made again.
     """
     pattern = re.compile(rf"/{re.escape(group)}-(\d{{5}})-[^/]*\.parquet\.json$")
     found: dict[int, FileEntry] = {}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from selfie.artifacts.manifests import FileEntry, Manifest
-from selfie.artifacts.shards import finished_shards, write_shard
+from selfie.artifacts.shards import finish_shard, finished_shards
 from selfie.artifacts.store import Store
 from selfie.errors import Cancelled
 
@@ -89,12 +89,10 @@ class OperationContext:
         return finished_shards(self.store, self.attempt_path, group)
 
     def write_shard(self, table: pa.Table, *, schema: pa.Schema, group: str, index: int) -> FileEntry:
-        """Writes one shard; only when its side-car is there too does it count as finished."""
+        """Writes one shard, which is then finished."""
         path = f"{self.attempt_path}/{group}-{index:05d}-{self.writer}.parquet"
         name = f"{group}-{index:05d}.parquet"
-        entry = write_shard(self.store, path, table, schema=schema, group=group, name=name)
-        self.store.write(f"{path}.json", entry.model_dump_json(by_alias=True).encode())
-        return entry
+        return finish_shard(self.store, path, table, schema=schema, group=group, name=name)
 
     def manifest(self, **fields: Any) -> Manifest:
         """A manifest of this attempt, from the caller's fields and what is known here."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from selfie.artifacts.manifests import FileEntry, read_manifest
 from selfie.artifacts.rows import SCORED_SCHEMA
-from selfie.artifacts.shards import finished_shards, is_whole, read_shard, write_shard
+from selfie.artifacts.shards import finish_shard, finished_shards, is_whole, read_shard
 from selfie.artifacts.store import Store
 from selfie.errors import Cancelled
 from selfie.rpc.operation_context import OperationContext
@@ -52,6 +52,8 @@ class ScoredAhead:
 
     def read(self, groups: Sequence[Sequence[Fields]]) -> list[Fields] | None:
         """The scored rows of a shard; None if they are not there, or not as they were written."""
+        if not self.side_cars:
+            return None
         path = self.side_cars.get(shard_key(groups, self.task, self.provenance))
         if path is None:
             return None
@@ -112,8 +114,7 @@ class _AheadScoring:
             for index, entry in sorted(self._finished().items()):
                 self._seen.add(index)
                 self._do_shard(read_shard(self._context.store, entry).to_pylist())
-            time.sleep(LOOK_EVERY_S / 4)
-            self._go_on()
+            self._rest()
 
     def _finished(self) -> dict[int, FileEntry]:
         place = f"{self._samples.step}/a{self._samples.attempt}"
@@ -131,9 +132,14 @@ class _AheadScoring:
 
     def _write(self, path: str, scored: Sequence[Fields]) -> None:
         table = pa.Table.from_pylist([dict(row) for row in scored], schema=SCORED_SCHEMA)
-        store, name = self._context.store, path.rpartition("/")[2]
-        entry = write_shard(store, path, table, schema=SCORED_SCHEMA, group=GROUP, name=name)
-        store.write(f"{path}.json", entry.to_json())
+        name = path.rpartition("/")[2]
+        finish_shard(self._context.store, path, table, schema=SCORED_SCHEMA, group=GROUP, name=name)
+
+    def _rest(self) -> None:
+        # It is stopped sooner than it looks again, which is a list of the store.
+        for _ in range(4):
+            time.sleep(LOOK_EVERY_S / 4)
+            self._go_on()
 
     def _go_on(self) -> None:
         """Raises `Cancelled` when it is to stop, or there is nothing more to be done ahead."""
