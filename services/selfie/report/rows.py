@@ -88,10 +88,11 @@ SELF_MADE = (
     ),
     Row("pairs judged", "One of each prompt, at most.", measure("score", "pairs", 0)),
     Row(
-        "ties and identical",
-        "Pairs within the judge's own error, and equal responses: they carry no preference.",
-        lambda facts: (
-            f"{number(facts.measure('score', 'ties'), 0)} · {number(facts.measure('score', 'identical'), 0)}"
+        "ties · identical · unfinished",
+        "Prompts without a pair: margins within the judge's own error, equal responses, fewer than two "
+        "responses that ended by themselves.",
+        lambda facts: " · ".join(
+            number(facts.measure("score", outcome), 0) for outcome in ("ties", "identical", "unfinished")
         ),
     ),
     Row("margins: 10 % · median · 90 %", "Quantiles of the judge's margins.", quantiles),

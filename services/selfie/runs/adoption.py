@@ -132,12 +132,16 @@ def _sampled_for_evaluation(spec: RunSpec, number: int) -> dict[str, Any]:
 
 
 def _scored(spec: RunSpec, number: int) -> dict[str, Any]:
-    return {**_plain(spec.scoring), "lambda": settings_of(spec, number).scoring_lambda}
+    return {**_by_the_judge(spec, number), "finishedOnly": spec.filter.cut == "dropCutResponses"}
 
 
 def _measured(spec: RunSpec, number: int) -> dict[str, Any]:
     # What is measured is always the judge of the method, on samples that evaluation drew.
-    return {**_scored(spec, number), "judge": "implicit", "samples": spec.evaluation.samples}
+    return {**_by_the_judge(spec, number), "judge": "implicit", "samples": spec.evaluation.samples}
+
+
+def _by_the_judge(spec: RunSpec, number: int) -> dict[str, Any]:
+    return {**_plain(spec.scoring), "lambda": settings_of(spec, number).scoring_lambda}
 
 
 def _judged(spec: RunSpec, _number: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ MOST_NEW_TOKENS_OF_TGI = 1024
 """For more, TGI tokenises its own text and goes on from that, with the same seed and beyond the limit."""
 ReferenceName: TypeAlias = Literal["initial", "previous", "none"]
 NoiseActionName: TypeAlias = Literal["smooth", "drop", "keep"]
-CutName: TypeAlias = Literal["dropCutWinners", "dropBothCut", "keep"]
+CutName: TypeAlias = Literal["dropCutResponses", "dropCutWinners", "dropBothCut", "keep"]
 KeepName: TypeAlias = Literal["drop", "keep"]
 RefinementName: TypeAlias = Literal["online", "offline", "none"]
 StartName: TypeAlias = Literal["previous", "initial"]
@@ -119,7 +119,9 @@ class Filter(Record):
         default="smooth", description="What happens to a pair that is taken to be noisy."
     )
     cut: CutName = Field(
-        default="dropCutWinners", description="Which pairs with responses cut by the limit are left out."
+        default="dropCutResponses",
+        description="What becomes of responses cut by the limit: none is paired, or pairs are left out "
+        "whose winner is cut, or both are, or no pair is.",
     )
     ties: KeepName = Field(default="drop", description="Pairs whose margin is within the judge's own error.")
     duplicates: KeepName = Field(

@@ -33,6 +33,9 @@ PROVENANCE_COLUMNS = tuple(field.name for field in fields(Provenance))
 class Judging:
     """How rewards are made, who chooses by them, and which two responses become a pair.
 
+    With ``finished_only`` responses cut by the length limit are in no pair. To leave out pairs with a
+    cut winner afterwards would favour the shorter: the cut ones are the longest.
+
     ``precision`` is the mode that was asked for: under `auto` ties are decided as `exact` does.
     """
 
@@ -41,6 +44,7 @@ class Judging:
     judge: JudgeName
     pairing: PairingName
     random_seed: int
+    finished_only: bool = False
     precision: AnyMode = EXACT
 
     def tie_band(self, rows: Sequence[Fields]) -> float:
@@ -108,6 +112,10 @@ def self_made_pair(scored: Sequence[Fields], judging: Judging) -> Fields | NoPai
     candidates = [row for row in scored if row["tokens"] > 0]
     if len(candidates) < 2:
         return NoPair("too-few")
+    if judging.finished_only:
+        candidates = [row for row in candidates if row["finish_reason"] == "stop"]
+        if len(candidates) < 2:
+            return NoPair("unfinished")
     rng = _chance(judging.random_seed, candidates[0]["prompt_digest"])
     choice = choose_pair(
         JUDGES[judging.judge](_candidates(candidates, judging), rng),

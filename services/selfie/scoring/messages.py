@@ -95,6 +95,7 @@ def task_of(request: scoring_pb2.ScoreDatasetRequest) -> Task:
         lam=getattr(request, "lambda"),
         judge=_JUDGES[request.judge],
         pairing=_PAIRINGS[request.pairing],
+        finished_only=request.finished_only,
         random_seed=request.random_seed,
         # A run's labels do not depend on what a scorer was started with.
         precision=_MODES[request.precision] or EXACT,

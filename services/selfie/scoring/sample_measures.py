@@ -9,7 +9,7 @@ import numpy as np
 from selfie.method.pairing import NoPair
 from selfie.scoring.judged import Fields
 
-OUTCOMES = {"tie": "ties", "identical": "identical", "too-few": "too_few"}
+OUTCOMES = {"tie": "ties", "identical": "identical", "too-few": "too_few", "unfinished": "unfinished"}
 
 
 class SampleTally:

@@ -49,6 +49,7 @@ class Task:
             "withoutReference": judging.rule.without_reference,
             "judge": judging.judge,
             "pairing": judging.pairing,
+            "finishedOnly": judging.finished_only,
             "randomSeed": judging.random_seed,
             "measureDivergence": self.divergence,
             "precision": self.precision,

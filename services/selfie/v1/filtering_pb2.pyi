@@ -56,6 +56,10 @@ class _CutPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CutPolicy.V
     CUT_POLICY_DROP_BOTH_CUT: _CutPolicy.ValueType  # 2
     """Leave out pairs only when both responses were cut."""
     CUT_POLICY_KEEP: _CutPolicy.ValueType  # 3
+    CUT_POLICY_DROP_CUT_RESPONSES: _CutPolicy.ValueType  # 4
+    """Leave out pairs with any cut response: neither long nor short labels are
+    favoured by what is left.
+    """
 
 class CutPolicy(_CutPolicy, metaclass=_CutPolicyEnumTypeWrapper):
     """Which responses cut by the length limit are kept."""
@@ -66,6 +70,10 @@ CUT_POLICY_DROP_CUT_WINNERS: CutPolicy.ValueType  # 1
 CUT_POLICY_DROP_BOTH_CUT: CutPolicy.ValueType  # 2
 """Leave out pairs only when both responses were cut."""
 CUT_POLICY_KEEP: CutPolicy.ValueType  # 3
+CUT_POLICY_DROP_CUT_RESPONSES: CutPolicy.ValueType  # 4
+"""Leave out pairs with any cut response: neither long nor short labels are
+favoured by what is left.
+"""
 Global___CutPolicy: _TypeAlias = CutPolicy  # noqa: Y015
 
 @_typing.final

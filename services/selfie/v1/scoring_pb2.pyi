@@ -786,6 +786,7 @@ class ScoreDatasetRequest(_message.Message):
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     JUDGE_FIELD_NUMBER: _builtins.int
     PAIRING_FIELD_NUMBER: _builtins.int
+    FINISHED_ONLY_FIELD_NUMBER: _builtins.int
     MEASURE_DIVERGENCE_FIELD_NUMBER: _builtins.int
     RANDOM_SEED_FIELD_NUMBER: _builtins.int
     WITHOUT_REFERENCE_FIELD_NUMBER: _builtins.int
@@ -800,6 +801,8 @@ class ScoreDatasetRequest(_message.Message):
     normalization: Global___Normalization.ValueType
     judge: Global___Judge.ValueType
     pairing: Global___Pairing.ValueType
+    finished_only: _builtins.bool
+    """Pair only responses that ended by themselves, not those cut by the limit."""
     measure_divergence: _builtins.bool
     """Also measure the exact divergence of the policy from the reference."""
     random_seed: _builtins.int
@@ -847,6 +850,7 @@ class ScoreDatasetRequest(_message.Message):
         normalization: Global___Normalization.ValueType = ...,
         judge: Global___Judge.ValueType = ...,
         pairing: Global___Pairing.ValueType = ...,
+        finished_only: _builtins.bool = ...,
         measure_divergence: _builtins.bool = ...,
         random_seed: _builtins.int = ...,
         without_reference: _builtins.bool = ...,
@@ -856,7 +860,7 @@ class ScoreDatasetRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "input", b"input", "policy", b"policy", "reference", b"reference", "reference_scores", b"reference_scores", "unpublished", b"unpublished"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "precision", b"precision", "random_seed", b"random_seed", "reference", b"reference", "reference_scores", b"reference_scores", "request_id", b"request_id", "shard_rows", b"shard_rows", "unpublished", b"unpublished", "without_reference", b"without_reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "beta", b"beta", "finished_only", b"finished_only", "group", b"group", "input", b"input", "judge", b"judge", "kind", b"kind", "lambda", b"lambda", "measure_divergence", b"measure_divergence", "normalization", b"normalization", "pairing", b"pairing", "policy", b"policy", "precision", b"precision", "random_seed", b"random_seed", "reference", b"reference", "reference_scores", b"reference_scores", "request_id", b"request_id", "shard_rows", b"shard_rows", "unpublished", b"unpublished", "without_reference", b"without_reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -122,6 +122,15 @@ def test_a_judge_without_a_reference_still_holds_one_to_measure_against(make_cal
     assert getattr(request, "lambda") == 0
 
 
+def test_only_finished_responses_are_paired_unless_the_specification_says_otherwise(make_call):
+    def finished_only(step: str, extra: str = "") -> bool:
+        return requests.score_dataset(make_call(step, extra=extra)).finished_only
+
+    assert finished_only("rounds/01/score")
+    assert not finished_only("rounds/01/score", "filter: {cut: dropCutWinners}")
+    assert not finished_only("rounds/01/evaluate-measures")
+
+
 def test_the_filter_is_asked_for_what_the_specification_says(make_call):
     extra = 'filter: {noisyPercent: 25, smoothing: "0.2", action: drop, cut: dropBothCut, ties: keep}'
     rules = requests.filter_dataset(make_call("rounds/01/filter", extra=extra)).rules

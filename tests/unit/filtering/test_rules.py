@@ -53,16 +53,18 @@ def test_a_pair_that_can_teach_nothing_is_left_out_for_its_reason(fields, reason
     assert found.reason == reason
 
 
-def test_a_cut_loser_is_kept():
-    assert label(pair(rejected_cut=True)).kept
-
-
 @pytest.mark.parametrize(
-    ("cut", "winner_cut", "both_cut"),
-    [("drop_cut_winners", "cut-winner", "both-cut"), ("drop_both_cut", "", "both-cut"), ("keep", "", "")],
+    ("cut", "winner_cut", "loser_cut", "both_cut"),
+    [
+        ("drop_cut_responses", "cut-winner", "cut-loser", "both-cut"),
+        ("drop_cut_winners", "cut-winner", "", "both-cut"),
+        ("drop_both_cut", "", "", "both-cut"),
+        ("keep", "", "", ""),
+    ],
 )
-def test_what_is_done_with_cut_responses_is_a_choice(cut, winner_cut, both_cut):
+def test_what_is_done_with_cut_responses_is_a_choice(cut, winner_cut, loser_cut, both_cut):
     assert label(pair(chosen_cut=True), cut=cut).reason == winner_cut
+    assert label(pair(rejected_cut=True), cut=cut).reason == loser_cut
     assert label(pair(chosen_cut=True, rejected_cut=True), cut=cut).reason == both_cut
 
 

@@ -232,7 +232,7 @@ class ToyRun:
         quantiles = {"margin_q10": 0.011, "margin_q50": 0.222, "margin_q90": 0.333}
         self.add(
             "rounds/01/score",
-            counts={"pairs": 4, "ties": 3, "identical": 2, "too_few": 0},
+            counts={"pairs": 4, "ties": 3, "identical": 2, "too_few": 0, "unfinished": 1},
             measures={**quantiles, "mean_confidence": 0.456, "error_bound_max": 0.00077},
         )
         rows = [

@@ -92,7 +92,7 @@ def test_the_round_tells_what_became_of_its_pairs(toy, run_of, render):
     rows = render(toy.whole(), run_of()).rows
     assert rows["responses drawn"] == ["8"]
     assert rows["pairs judged"] == ["4"]
-    assert rows["ties and identical"] == ["3 · 2"]
+    assert rows["ties · identical · unfinished"] == ["3 · 2 · 1"]
     assert rows["margins: 10 % · median · 90 %"] == ["0.011 · 0.222 · 0.333"]
     assert rows["largest error of a log-probability"] == ["0.00077"]
     assert rows["mean confidence"] == ["0.456"]

@@ -109,6 +109,25 @@ def test_responses_without_a_preference_make_no_pair(rows, reason):
     assert found == NoPair(reason)
 
 
+def test_with_finished_only_no_cut_response_is_paired_however_good_or_bad():
+    rows = [
+        scored(0, [5, 6, 7], 3.0, finish_reason="length"),
+        scored(1, [5, 6], 2.0),
+        scored(2, [7], 1.0),
+        scored(3, [8, 9, 7], 0.0, finish_reason="length"),
+    ]
+    paired = {
+        finished: self_made_pair(rows, replace(JUDGING, finished_only=finished)) for finished in (False, True)
+    }
+    sides = {name: (pair["chosen_index"], pair["rejected_index"]) for name, pair in paired.items()}
+    assert sides == {False: (0, 3), True: (1, 2)}
+
+
+def test_two_finished_responses_are_needed_where_cut_ones_are_not_paired():
+    rows = [scored(0, [5], 3.0, finish_reason="length"), scored(1, [6], 1.0)]
+    assert self_made_pair(rows, replace(JUDGING, finished_only=True)) == NoPair("unfinished")
+
+
 def empty(index: int):
     nothing = np.zeros(0)
     return scored_row(sample(index, []), RowScore(nothing, nothing, (0.0,), 0.0), JUDGING, PROVENANCE)

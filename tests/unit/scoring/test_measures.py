@@ -26,17 +26,18 @@ def response(ids: list[int], *, text: str = "words", finish: str = "stop", diver
 def test_samples_are_counted_by_outcome():
     tally = SampleTally()
     tally.add([response([1]), response([2], finish="length")], {"margin": 0.2, "confidence": 0.1})
-    for reason in ("tie", "identical", "identical", "too-few"):
+    for reason in ("tie", "identical", "identical", "too-few", "unfinished"):
         tally.add([response([3])], NoPair(reason))
     assert tally.counts() == {
-        "prompts": 5,
-        "responses": 6,
+        "prompts": 6,
+        "responses": 7,
         "pairs": 1,
         "ties": 1,
         "identical": 2,
         "too_few": 1,
+        "unfinished": 1,
         "cut": 1,
-        "tokens": 6,
+        "tokens": 7,
     }
 
 

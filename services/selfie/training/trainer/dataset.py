@@ -27,11 +27,17 @@ def kept_rows(table: pa.Table) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = table.to_pylist()
     kept = [row for row in rows if row.get("kept") is not False]
     if not kept:
-        raise FailedPrecondition(
-            "NoPairs",
-            f"none of the {len(rows)} pairs may be trained on; see the reasons that the filter recorded",
-        )
+        raise FailedPrecondition("NoPairs", _why_none(len(rows)))
     return kept
+
+
+def _why_none(rows: int) -> str:
+    if rows:
+        return f"none of the {rows} pairs may be trained on; see the reasons that the filter recorded"
+    return (
+        "no prompt gave a pair; see what scoring counted: for unfinished responses raise "
+        "generation.maxNewTokens, for identical ones and ties generation.temperature"
+    )
 
 
 def training_set(rows: Iterable[Mapping[str, Any]], *, max_tokens: int, vocabulary: int) -> Dataset:
