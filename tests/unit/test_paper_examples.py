@@ -15,6 +15,7 @@ DIFFER = {
     "judge-random": {"scoring.judge": "random"},
     "judge-longest": {"scoring.judge": "longest"},
     "seed-again": {"training.pairs": "seed"},
+    "cut-winners": {"filter.cut": "dropCutWinners"},
     "judge-normalized": {"scoring.lengthNormalization": "mean"},
     "expansion": {"training.refinement": "none"},
     "refinement": {"rounds.0.lambda": "0", "rounds.1.lambda": "0"},

@@ -85,12 +85,13 @@ STUDIES = {
             title="Plain English, with an oracle",
             shape=(
                 "SmolLM2-135M-Instruct, 48 seed pairs, two rounds of 32 prompts with 4 responses each, "
-                "128 held-out pairs and the oracle of `examples/quickstart`."
+                "128 held-out pairs, 64 unused prompts and the oracle of `examples/quickstart`."
             ),
             folder=ROOT / "examples/paper",
             prefix="paper",
             variants={
                 **CONTROLS,
+                "cut-winners": "ablation: cut responses may lose",
                 "judge-normalized": "Selfie, judged per token",
                 "expansion": "ablation: no refinement",
                 "refinement": "ablation: refinement, not extrapolated",
