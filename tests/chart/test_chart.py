@@ -73,6 +73,7 @@ def test_nothing_that_is_not_kubernetes_own_is_made_unless_it_is_asked_for(helm:
         ({"scorer.tls.certManager.issuer.kind": "Authority"}, "'Issuer', 'ClusterIssuer'"),
         ({"runPods.trainer.sharedMemory": "much"}, "/runPods/trainer/sharedMemory'"),
         ({"networkPolicy.enabled": "yes"}, "/networkPolicy/enabled'"),
+        ({"runPods.tgi.inPlace": True}, "/runPods/tgi"),
         ({"podDisruptionBudget.minAvailable": 1}, "'minAvailable' not allowed"),
         ({"trial.run": {}}, "'run' not allowed"),
         ({**SCORER, "scorer.tls.certManager.enabled": True}, "say who signs the certificate"),
@@ -212,6 +213,17 @@ def trial_of(rendered: Rendered) -> dict[str, str]:
     return {
         entry["name"]: entry["value"] for entry in pod["spec"]["containers"][0]["env"] if "value" in entry
     }
+
+
+def test_the_operator_may_write_pods_only_where_engines_are_moved_in_place(
+    everything: Rendered, helm: Helm
+) -> None:
+    def verbs(rendered: Rendered) -> set[str]:
+        [role] = [entry for name, entry in rendered.of("Role").items() if name.endswith("-operator")]
+        return {verb for rule in role["rules"] if rule["resources"] == ["pods"] for verb in rule["verbs"]}
+
+    assert verbs(everything) == {"list", "watch", "patch"}
+    assert verbs(helm.rendered(VALUES["volume"])) == {"list", "watch"}
 
 
 def test_every_value_says_what_it_does() -> None:

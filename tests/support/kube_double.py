@@ -98,7 +98,19 @@ class KubeDouble:
         namespace: str | None = None,
         subresource: str | None = None,
     ) -> Object:
-        raise NotImplementedError
+        assert subresource is None, "nobody patches a status"
+        what = self._begin("patch", kind, name, change)
+        found = self.objects.get((kind, namespace or "", name))
+        if found is None:
+            raise NotFound(f"{kind.plural} {name} is not there")
+        metadata = dict(change["metadata"])
+        if metadata.pop("uid", uid_of(found)) != uid_of(found):
+            raise FailedPrecondition("Conflict", f"{kind.plural} {name} is another one")
+        assert metadata.keys() <= {"labels", "annotations"}, "only these are merged here"
+        merged = {part: {**found["metadata"].get(part, {}), **entries} for part, entries in metadata.items()}
+        self._write(found, {"metadata": merged}, None)
+        self.hooks.after(what)
+        return copy.deepcopy(found)
 
     async def delete(self, kind: Kind, name: str, *, uid: str, namespace: str | None = None) -> bool:
         what = self._begin("delete", kind, name, {})

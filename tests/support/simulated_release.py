@@ -4,6 +4,7 @@ Everything that the operator may rely on is checked as it goes: weights are only
 they are served, a step is published once, and no run has pods of two kinds of weights at a time.
 """
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from kube_double import Hooks, KubeDouble, Told
 from memory_files import MemoryFiles
 from selfie.artifacts.store import Store
-from selfie.kube.labels import COMPONENT, RUN_UID, WEIGHTS, child_labels, owner_reference
+from selfie.kube.labels import COMPONENT, POLICY, RUN_UID, WEIGHTS, child_labels, owner_reference
 from selfie.kube.objects import (
     DEPLOYMENT,
     POD,
@@ -32,7 +33,7 @@ from selfie_operator.reconciling.children import child_name
 from selfie_operator.reconciling.fencing import FencedServices, fenced
 from selfie_operator.reconciling.settings import ReconcilingSettings
 from selfie_operator.reconciling.subject import status_of
-from simulated_services import START, SimulatedServices, is_ready
+from simulated_services import HELD, START, SimulatedServices, follows, is_ready
 
 NAMESPACE = "team"
 PODS = PodSettings.model_validate(
@@ -64,8 +65,9 @@ class Recorded:
 class SimulatedRelease:
     """One namespace with an operator, which may be killed and started again at any time."""
 
-    def __init__(self, settings: ReconcilingSettings | None = None) -> None:
+    def __init__(self, settings: ReconcilingSettings | None = None, pods: PodSettings = PODS) -> None:
         self.settings = settings or ReconcilingSettings(artifacts_root="s3://bucket/runs")
+        self.pods = pods
         self.now = START
         self.hooks = Hooks()
         self.files: dict[str, bytes] = {}
@@ -75,6 +77,8 @@ class SimulatedRelease:
         self.recorded = Recorded()
         self.unschedulable = False
         self.pods_made = 0
+        self.made: list[str] = []
+        self.moves: list[str] = []
         self.places: list[tuple[int, str, int]] = []
         self.check: Check = lambda: None
         self.reconcile: Reconcile
@@ -85,7 +89,7 @@ class SimulatedRelease:
         self.told.catch_up()
         self.reconcile = assemble(
             self.settings,
-            PODS,
+            self.pods,
             (self.api, self.told, self.recorded),
             services=FencedServices(self.services, self._check),
             open_store=fenced(self.store, self._check),
@@ -199,7 +203,8 @@ class SimulatedRelease:
         if old:
             return
         for pod in pods:
-            ready = "False" if self.unschedulable else "True"
+            moved = not follows(pod) or self._move(pod)
+            ready = "True" if moved and not self.unschedulable else "False"
             reason = {"reason": "Unschedulable", "message": "0/1 nodes"} if self.unschedulable else {}
             conditions = [
                 {"type": "PodScheduled", "status": ready, **reason},
@@ -211,8 +216,20 @@ class SimulatedRelease:
         for _ in range(deployment["spec"]["replicas"] - len(pods)):
             self._make_pod(deployment, template)
 
+    def _move(self, pod: Object) -> bool:
+        """Brings an engine nearer to the weights of its note; whether it has any."""
+        notes = pod["metadata"]["annotations"]
+        wanted = json.loads(notes.get(POLICY, "{}")).get("digest", "")
+        if notes.get("moving") != wanted:
+            notes["moving"] = wanted
+        elif notes.get(HELD, "") != wanted:
+            notes[HELD] = wanted
+            self.moves.append(wanted)
+        return bool(notes.get(HELD))
+
     def _make_pod(self, deployment: Object, template: Object) -> None:
         self.pods_made += 1
+        self.made.append(f"{name_of(deployment)}-{self.pods_made}")
         pod = {
             "metadata": {
                 "name": f"{name_of(deployment)}-{self.pods_made}",
@@ -234,7 +251,7 @@ class SimulatedRelease:
         kinds: dict[tuple[str, str], set[str]] = {}
         for pod in self.api.of(POD):
             labels = labels_of(pod)
-            kinds.setdefault((labels[RUN_UID], labels[COMPONENT]), set()).add(labels[WEIGHTS])
+            kinds.setdefault((labels[RUN_UID], labels[COMPONENT]), set()).add(labels.get(WEIGHTS, ""))
         assert all(len(found) == 1 for found in kinds.values()), "two weights at once"
 
     def _check_order(self, run: Object) -> None:

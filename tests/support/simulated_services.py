@@ -25,6 +25,8 @@ from selfie_operator.reconciling.services import RunPlace
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WEIGHTS_OF = {"prepare": ("model", "reference"), "seed": ("checkpoint",), "train": ("checkpoint",)}
 WEIGHTS_OF["publish"] = ("checkpoint",)
+HELD = "held"
+"""Annotation of a pod that follows: digest of the weights that its engine has by now."""
 
 
 @dataclass
@@ -81,7 +83,7 @@ class SimulatedServices:
 
     async def engine_digest(self, at: RunPlace) -> str:
         pod = await self._release.reached(ENGINE, at.uid)
-        return _argument(pod, "--weights-digest") if pod else ""
+        return engine_digest_of(pod) if pod else ""
 
     async def observe(self, at: RunPlace, step: Step, attempt: int) -> WorkObserved:
         work = self.works.get((at.uid, step.path, attempt))
@@ -143,10 +145,9 @@ class SimulatedServices:
     async def _is_served(self, uid: str, call: StepCall) -> bool:
         if call.step.service == GENERATION:
             pod = await self._release.reached(ENGINE, uid)
-            wanted = {"--weights-digest": call.inputs["policy"].weights_digest}
-        else:
-            pod = await self._release.reached(SCORING, uid)
-            wanted = {f"--{r}-digest": call.inputs[r].weights_digest for r in ("policy", "reference")}
+            return pod is not None and engine_digest_of(pod) == call.inputs["policy"].weights_digest
+        pod = await self._release.reached(SCORING, uid)
+        wanted = {f"--{r}-digest": call.inputs[r].weights_digest for r in ("policy", "reference")}
         return pod is not None and all(_argument(pod, flag) == digest for flag, digest in wanted.items())
 
     async def _check_promises(self, at: RunPlace, call: StepCall) -> None:
@@ -198,6 +199,18 @@ def unobserved(hooks: Hooks) -> Iterator[None]:
 def is_ready(pod: Object) -> bool:
     conditions = pod["status"].get("conditions", ())
     return not is_going(pod) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def follows(pod: Object) -> bool:
+    """Whether its engine is moved where it stands."""
+    return any(entry["name"] == "follow-policy" for entry in pod["spec"]["containers"])
+
+
+def engine_digest_of(pod: Object) -> str:
+    """Digest of the weights that its engine says it has."""
+    if follows(pod):
+        return str(pod["metadata"]["annotations"].get(HELD, ""))
+    return _argument(pod, "--weights-digest")
 
 
 def _argument(pod: Object, flag: str) -> str:

@@ -118,6 +118,7 @@ accelerators: {{ $values.accelerators }}
 sharedMemory: {{ $values.sharedMemory | quote }}
 startSeconds: {{ $values.startSeconds }}
 surge: {{ $values.surge }}
+inPlace: {{ $values.inPlace | default false }}
 {{- range $name := list "writable" "podSecurityContext" "securityContext" }}
 {{- with index $values $name }}
 {{ $name }}:

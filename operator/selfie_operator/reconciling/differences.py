@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from selfie.kube.labels import WEIGHTS
+from selfie.kube.labels import POLICY, WEIGHTS
 from selfie.kube.objects import DEPLOYMENT, Kind, Object, controller_uid_of, is_going, labels_of, uid_of
-from selfie_operator.reconciling.children import WANTED
+from selfie_operator.reconciling.children import WANTED, WEIGHTS_NOTE
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def change_of(
 def _replacement(kind: Kind, wanted: Object, found: Object, *, spare_pods: bool) -> Replace | None:
     if _is_as_wanted(kind, wanted, found):
         return None
-    if not (spare_pods and kind == DEPLOYMENT and _template_weights(wanted) == _template_weights(found)):
+    if not (spare_pods and kind == DEPLOYMENT and _weights(wanted) == _weights(found)):
         return Replace(_in_place_of(found, wanted))
     replicas = wanted["spec"]["replicas"]
     return Replace(_with_replicas(found, replicas)) if found["spec"].get("replicas") != replicas else None
@@ -76,7 +76,7 @@ def _is_as_wanted(kind: Kind, wanted: Object, found: Object) -> bool:
         return False
     # Whom a Service reaches, and what pods are made as, decides whose answers a run takes.
     if kind == DEPLOYMENT:
-        return bool(_template_weights(wanted) == _template_weights(found))
+        return bool(_weights(wanted) == _weights(found))
     return bool(wanted["spec"]["selector"] == found["spec"].get("selector"))
 
 
@@ -103,9 +103,22 @@ def _with_replicas(found: Object, replicas: int) -> Object:
     return {**found, "spec": {**found["spec"], "replicas": replicas}}
 
 
-def _template_weights(deployment: Object) -> object:
+def mark_of(wanted: Object, pod: Object) -> Object | None:
+    """The labels and annotations that a pod lacks which is told its weights where it stands, as a patch.
+
+    The patch is for this very pod; None where nothing is to be told, or the pod is on its way out.
+    """
+    metadata = pod["metadata"]
+    told = labels_of(pod).get(WEIGHTS), _notes(pod).get(POLICY)
+    if is_going(pod) or told == (labels_of(wanted).get(WEIGHTS), _notes(wanted).get(POLICY)):
+        return None
+    return {"metadata": {**wanted["metadata"], "uid": metadata["uid"]}}
+
+
+def _weights(deployment: Object) -> tuple[object, object]:
+    """What its pods are made to have, and what those are told that stay over rounds."""
     labels = deployment["spec"]["template"].get("metadata", {}).get("labels") or {}
-    return labels.get(WEIGHTS)
+    return labels.get(WEIGHTS), _notes(deployment).get(WEIGHTS_NOTE)
 
 
 def _notes(found: Object) -> Mapping[str, str]:

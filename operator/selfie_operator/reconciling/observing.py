@@ -33,8 +33,13 @@ class Observer:
         self._services = services
         self._children = children
 
-    async def look(self, subject: Subject, run: SelfieRun, at: RunPlace) -> Sight:
-        """Everything that the planner wants to know of a run that is going on."""
+    async def look(
+        self, subject: Subject, run: SelfieRun, at: RunPlace, *, engine_moves: bool = False
+    ) -> Sight:
+        """Everything that the planner wants to know of a run that is going on.
+
+        ``engine_moves``: its engine can be moved where it stands, and what moves it can be asked.
+        """
         generation, spec = subject.generation, run.spec
         try:
             archive = await self._archives.of(at.uri)
@@ -51,12 +56,13 @@ class Observer:
             work = await self.work(subject.status, at)
             return Sight(Observed(store=store, work=work, generation=generation), None)
         work = await self.work(subject.status, at, manifests)
-        observed = Observed(manifests=manifests, work=work, generation=generation)
+        observed = Observed(manifests=manifests, work=work, generation=generation, engine_moves=engine_moves)
         services = self.own_services(subject.uid)
         works = work is not None and work.is_live
         if not (works or spec.suspend or spec.cancel):
             # Who works has what he needs, and asks himself whether it is still the same.
-            services = await self._asked(services, spec, at)
+            answers = spec.generation.engine == "embedded" or engine_moves
+            services = await self._asked(services, at, engine_answers=answers)
             services |= await self._shared(spec, manifests, at)
         return Sight(replace(observed, services=services), archive)
 
@@ -83,16 +89,16 @@ class Observer:
         return await self._archives.of(at.uri)
 
     async def _asked(
-        self, seen: dict[str, ServiceObserved], spec: RunSpec, at: RunPlace
+        self, seen: dict[str, ServiceObserved], at: RunPlace, *, engine_answers: bool
     ) -> dict[str, ServiceObserved]:
         """The same, with each that looks ready asked whether it is.
 
-        A server behind HTTP is asked by the generation service alone, which proves who it is before
-        the first sample and with every shard; here its own probe counts.
+        A server behind HTTP with nobody beside it is asked by the generation service alone, which proves
+        who it is before the first sample and with every shard; here its own probe counts.
         """
         asked = dict(seen)
         for name, found in seen.items():
-            if not found.ready or (name == ENGINE and spec.generation.engine != "embedded"):
+            if not found.ready or (name == ENGINE and not engine_answers):
                 continue
             if not await self._services.is_ready(name, at):
                 asked[name] = replace(found, ready=False, message="it does not answer yet")

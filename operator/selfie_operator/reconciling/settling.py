@@ -1,5 +1,7 @@
 """Makes a run's own services as they are wanted: each object is looked at live before it is changed."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +12,7 @@ from selfie.kube.objects import DEPLOYMENT, POD, SERVICE, Kind, Object, controll
 from selfie.runs import reasons
 from selfie.runs.observed import ServiceObserved
 from selfie_operator.reconciling.children import OWN, Goals, child_name
-from selfie_operator.reconciling.differences import Create, Delete, Replace, Taken, change_of
+from selfie_operator.reconciling.differences import Create, Delete, Replace, Taken, change_of, mark_of
 from selfie_operator.reconciling.record import OutdatedError, Record
 from selfie_operator.reconciling.sightings import sighting
 from selfie_operator.reconciling.subject import Subject
@@ -83,6 +85,8 @@ class Settling:
                 if problem is not None:
                     refused[service] = problem
                     break
+            else:
+                await self._tell(record, goals.get(service, {}).get(POD), found.pods)
         return refused
 
     async def _bring(
@@ -104,6 +108,17 @@ class Settling:
             case Taken(name):
                 return _taken(kind, name)
         return None
+
+    async def _tell(self, record: Record, goal: Object | None, pods: Sequence[Object]) -> None:
+        """Tells pods that stay where they are which weights they are to have."""
+        for pod in pods:
+            mark = mark_of(goal, pod) if goal is not None else None
+            if mark is None:
+                continue
+            await record.confirm()
+            # One that is gone, or is another by now, the watch will tell of.
+            with suppress(NotFound, FailedPrecondition):
+                await self._api.patch(POD, name_of(pod), mark, namespace=record.subject.namespace)
 
     async def _create(self, kind: Kind, wanted: Object, subject: Subject) -> ServiceObserved | None:
         try:

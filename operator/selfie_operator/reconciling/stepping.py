@@ -31,7 +31,7 @@ from selfie.runs.status import RunStatus
 from selfie.runs.steps import TRAINING
 from selfie.runs.timing import seconds_to_deadline
 from selfie_operator.keys import Key, NotLeader
-from selfie_operator.reconciling.children import goals_of
+from selfie_operator.reconciling.children import engine_moves, goals_of
 from selfie_operator.reconciling.observing import Observer, Sight
 from selfie_operator.reconciling.pacing import Pace, Work, wait_s
 from selfie_operator.reconciling.queueing import look_again_s, told_before
@@ -119,7 +119,8 @@ class Stepping:
     ) -> float | None:
         """One look; ``before``: it has to wait for its turn again, with so many runs before it."""
         look = Look(record, run, frozen, before)
-        sight = await self._observer.look(record.subject, run, look.at)
+        moves = engine_moves(run.spec, frozen)
+        sight = await self._observer.look(record.subject, run, look.at, engine_moves=moves)
         observed = sight.observed
         decided = look.plan(observed, self._now())
         if is_intent(record.status, decided.status):

@@ -10,6 +10,8 @@ COMPONENT: Final = "app.kubernetes.io/component"
 RUN: Final = "selfie.dev/run"
 RUN_UID: Final = "selfie.dev/run-uid"
 WEIGHTS: Final = "selfie.dev/weights"
+POLICY: Final = "selfie.dev/policy"
+"""Annotation of an engine's pod that is moved where it stands: which weights it is to have, as JSON."""
 
 OPERATOR: Final = "selfie-operator"
 

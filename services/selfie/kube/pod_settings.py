@@ -56,6 +56,10 @@ class ServerSettings(ContainerSettings):
     surge: bool = Field(
         False, description="Start a round's pods beside those of the round before, where nodes have room."
     )
+    in_place: bool = Field(
+        False,
+        description="Keep the pods over rounds, and move them to a round's weights where they stand.",
+    )
     pod_security_context: dict[str, Any] = Field(
         {}, description="In place of the restricted one, for images that can't run under it."
     )

@@ -70,7 +70,7 @@ def pod_spec(
     """A pod's spec. ``before``: containers that run to their end first, with the same settings."""
     return assembled(
         settings,
-        container_object(settings, container, overrides),
+        [container_object(settings, container, overrides)],
         placement=overrides.placement,
         before=[container_object(settings, entry, overrides) for entry in before],
         volumes=[*settings.volumes, *volumes],
@@ -80,14 +80,17 @@ def pod_spec(
 
 def assembled(
     settings: ContainerSettings,
-    container: Object,
+    containers: Sequence[Object],
     *,
     placement: Placement,
     before: Sequence[Object],
     volumes: Sequence[Object],
     restart_policy: str = "Always",
 ) -> Object:
-    """A pod's spec from containers that are made already."""
+    """A pod's spec from containers that are made already.
+
+    The processes of its containers see each other, credentials and all, only where there is one alone.
+    """
     return without_empty(
         {
             "serviceAccountName": settings.service_account,
@@ -96,7 +99,7 @@ def assembled(
             # A container's first process gets no signal that it has no handler for, and imports take
             # seconds before there is one: a pod that is deleted meanwhile would use up its whole grace.
             # So the first process is the pod's own, which waits for nothing.
-            "shareProcessNamespace": True,
+            "shareProcessNamespace": True if len(containers) == 1 else None,
             "restartPolicy": restart_policy,
             "terminationGracePeriodSeconds": settings.grace_seconds,
             "imagePullSecrets": list(settings.image_pull_secrets),
@@ -109,7 +112,7 @@ def assembled(
             ],
             "securityContext": RESTRICTED_POD,
             "initContainers": list(before),
-            "containers": [container],
+            "containers": list(containers),
             "volumes": [writable_volume(WRITABLE), *volumes],
         }
     )

@@ -1,7 +1,9 @@
 """Pods of engines that are not Selfie's own: another image, which is given weights and asked over HTTP."""
 
 from collections.abc import Sequence
+from typing import Final
 
+from selfie.kube.labels import POLICY
 from selfie.kube.objects import Object
 from selfie.kube.pod_settings import ContainerSettings, ServerSettings
 from selfie.kube.pods import (
@@ -23,6 +25,23 @@ PLACE = "{weights}"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108
 _PROBE_EVERY_S = 10
 
+NOTE: Final = "/etc/selfie/wanted/policy"
+"""Where a container that mounts `NOTE_MOUNT` reads the pod's note on its weights."""
+
+_NOTE_VOLUME: Final[Object] = {
+    "name": "wanted",
+    "downwardAPI": {
+        "items": [
+            {"path": "policy", "fieldRef": {"fieldPath": f"metadata.annotations['{POLICY}']"}},
+        ]
+    },
+}
+NOTE_MOUNT: Final[Object] = {"name": "wanted", "mountPath": "/etc/selfie/wanted", "readOnly": True}
+_FOLLOWER_RESOURCES: Final = {
+    "requests": {"cpu": "100m", "memory": "256Mi"},
+    "limits": {"memory": "1Gi"},
+}
+
 
 def server_pod_spec(
     settings: ServerSettings,
@@ -31,19 +50,26 @@ def server_pod_spec(
     overrides: Overrides,
     fetches: tuple[ContainerSettings, Container],
     volume: Object,
+    follows: Container | None = None,
 ) -> Object:
     """A pod whose server reads ``weights``, a directory in ``volume`` that another container fills first.
 
     ``fetches`` is that container, of Selfie's image and with access to the store; the server has none.
+    ``follows`` stays beside the server, and brings it to the weights that the pod's note asks for.
     """
     fetcher, pulls = fetches
     mount = {"name": volume["name"], "mountPath": weights.rpartition("/")[0]}
     volumes = [volume, *settings.volumes, *fetcher.volumes, *map(writable_volume, settings.writable)]
+    containers = [_server(settings, weights, [mount | {"readOnly": True}], overrides)]
+    if follows is not None:
+        volumes.append(_NOTE_VOLUME)
+        small = fetcher.model_copy(update={"resources": _FOLLOWER_RESOURCES})
+        containers.append(container_object(small, follows, Overrides()))
     if settings.shared_memory:
         volumes.append(writable_volume(_SHARED_MEMORY, medium="Memory", sizeLimit=settings.shared_memory))
     pod = assembled(
         settings,
-        _server(settings, weights, [mount | {"readOnly": True}], overrides),
+        containers,
         placement=overrides.placement,
         before=[container_object(fetcher, pulls, Overrides())],
         volumes=_once(volumes),

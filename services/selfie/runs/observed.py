@@ -91,3 +91,5 @@ class Observed:
     work: WorkObserved | None = None
     services: Mapping[str, ServiceObserved] = field(default_factory=dict)
     generation: int = 1
+    engine_moves: bool = False
+    """Whether the run's engine can be moved to other weights where it stands."""

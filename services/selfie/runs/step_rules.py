@@ -5,14 +5,15 @@ from dataclasses import replace
 from selfie.runs import reasons
 from selfie.runs.actions import Outcome, StartStep, Verdict, WorkAhead
 from selfie.runs.bookkeeping import Situation
-from selfie.runs.lineage import Input, pin
+from selfie.runs.lineage import Input, pin, sources_of
 from selfie.runs.observed import ServiceObserved, WorkObserved
 from selfie.runs.run_rules import LOOK_LATER_S, LOOK_SOON_S, failed
-from selfie.runs.steps import SCORING
+from selfie.runs.steps import ENGINE, SCORING, Step
 from selfie.runs.timing import next_attempt_at
 from selfie.runs.wanted import (
     ON_ACCELERATOR,
     ServiceWanted,
+    kept_over,
     kept_warm,
     services_for,
     started_ahead,
@@ -162,7 +163,18 @@ def _needed(at: Situation) -> dict[str, ServiceWanted]:
 
 def _wanted(at: Situation) -> dict[str, ServiceWanted]:
     ahead = started_ahead(at.spec, at.following, pin(at.sources_after, at.observed.manifests))
-    return {**ahead, **kept_warm(at.spec, at.present, at.rest, _inputs(at).get("policy")), **_needed(at)}
+    warm = kept_warm(at.spec, at.present, at.rest, _inputs(at).get("policy"))
+    return {**_kept_to_be_moved(at), **ahead, **warm, **_needed(at)}
+
+
+def _kept_to_be_moved(at: Situation) -> dict[str, ServiceWanted]:
+    """The engine with the weights that it has, where it can be moved to those that are still to be made."""
+    if not at.observed.engine_moves or ENGINE not in at.observed.services:
+        return {}
+    number = at.present.round
+    sampled = Step(number, "generate") if number else Step(0, "evaluate-initial")
+    sources = sources_of(at.spec, sampled, at.evaluations, at.added)
+    return kept_over(at.spec, at.rest, pin(sources, at.observed.manifests).get("policy"))
 
 
 def _services(at: Situation) -> dict[str, ServiceWanted]:

@@ -3,7 +3,8 @@
 Nothing is held that is not used: a service is wanted only for the step that needs it. With
 ``gpu: separate`` the engine also stays over a round's evaluation, because the next round's
 generation wants the same weights; and what the next step needs is started beside the present one,
-so that an accelerator does not idle while another's weights are loaded.
+so that an accelerator does not idle while another's weights are loaded. An engine that can be moved
+where it stands stays from its first sample to its last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,14 @@ def kept_warm(
     if spec.gpu == "separate" and step.stage == "evaluate" and again and policy is not None:
         return {ENGINE: ServiceWanted(ENGINE, {"policy": policy})}
     return {}
+
+
+def kept_over(spec: RunSpec, rest: Sequence[Step], policy: Input | None) -> dict[str, ServiceWanted]:
+    """The engine, where it can stay over steps that do not sample, until there are other weights for it."""
+    later = any(step.service == GENERATION for step in rest)
+    if spec.gpu != "separate" or not later or policy is None:
+        return {}
+    return {ENGINE: ServiceWanted(ENGINE, {"policy": policy})}
 
 
 def started_ahead(

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from selfie.kube.objects import DEPLOYMENT, SERVICE
-from selfie_operator.reconciling.differences import Create, Delete, Replace, Taken, change_of
+from selfie_operator.reconciling.differences import Create, Delete, Replace, Taken, change_of, mark_of
 
 OWNER = "uid-of-run"
 
@@ -148,3 +148,38 @@ def test_what_cannot_be_changed_is_made_anew():
     headless = service(ip="None")
     assert change_of(SERVICE, headless, there(service()), OWNER) == Delete("selfie-engine-1", "uid-1")
     assert change_of(SERVICE, service(), there(headless), OWNER) == Delete("selfie-engine-1", "uid-1")
+
+
+def told(weights="w1", note="n1", **metadata):
+    """A pod, or what pods are to be told, by its label and its note."""
+    return {
+        "metadata": {
+            "labels": {"selfie.dev/weights": weights},
+            "annotations": {"selfie.dev/policy": note},
+            **metadata,
+        }
+    }
+
+
+@pytest.mark.parametrize("pod", [told("w0", uid="u"), told(note="n0", uid="u"), {"metadata": {"uid": "u"}}])
+def test_a_pod_that_stays_is_told_what_it_does_not_know_yet(pod):
+    patch = mark_of(told(), pod)
+    assert patch == told(uid="u")
+
+
+def test_nothing_is_told_twice_nor_to_who_is_on_the_way_out():
+    assert mark_of(told(), told(uid="u")) is None
+    assert mark_of(told(), told("w0", uid="u", deletionTimestamp="now")) is None
+
+
+def test_other_weights_change_a_deployment_whose_pods_stay():
+    def noted(weights):
+        found = deployment(mark=f"m-{weights}")
+        found["metadata"]["annotations"]["selfie.dev/weights"] = weights
+        return found
+
+    wanted = noted("w2")
+    change = change_of(DEPLOYMENT, wanted, there(noted("w1")), OWNER, spare_pods=True)
+    assert isinstance(change, Replace)
+    assert change.wanted["metadata"]["annotations"]["selfie.dev/weights"] == "w2"
+    assert change.wanted["spec"]["template"] == wanted["spec"]["template"]

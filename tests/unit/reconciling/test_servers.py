@@ -1,12 +1,13 @@
 """Engines that are not Selfie's own: what their pods are made of, and what is told where there are none."""
 
+import json
 from typing import Any
 
 import pytest
 
 from selfie.errors import FailedPrecondition
 from selfie.kube.frozen import Frozen
-from selfie.kube.objects import DEPLOYMENT, SERVICE, Object, labels_of
+from selfie.kube.objects import DEPLOYMENT, POD, SERVICE, Object, labels_of
 from selfie.kube.pod_settings import PodSettings
 from selfie.runs.lineage import Input, Source
 from selfie.runs.load import run_from_object
@@ -117,6 +118,57 @@ def test_the_next_rounds_pods_come_beside_the_old_ones_only_where_that_is_chosen
 ):
     made = goals(run, offering(surge=surge))[ENGINE]
     assert made[DEPLOYMENT]["spec"]["strategy"] == {"type": strategy}
+
+
+def in_place(run_object: Any, policy: Input = POLICY) -> Goals:
+    """Of an engine that is moved where it stands."""
+    server = {**TGI, "image": "vllm:1", "arguments": ["--model", "{weights}"], "inPlace": True}
+    pods = PodSettings.model_validate({**offering().model_dump(by_alias=True), "openai": server})
+    found = run_from_object(run_object(generation={"engine": "openai"}))
+    wanted = {ENGINE: ServiceWanted(ENGINE, {"policy": policy})}
+    return goals_of(OWNER, found.spec, Frozen(found, URI, pods, "file:///sources"), wanted)
+
+
+def test_a_pod_that_is_moved_where_it_stands_is_made_alike_for_all_weights(run_object: Any):
+    other = Input(Source("rounds/02/publish", "checkpoint"), "n" * 64, "b" * 64)
+    templates = [
+        in_place(run_object, policy)[ENGINE][DEPLOYMENT]["spec"]["template"] for policy in (POLICY, other)
+    ]
+    assert templates[0] == templates[1]
+    assert "selfie.dev/weights" not in labels_of(templates[0])
+
+
+def test_it_is_told_its_weights_by_a_note_and_reached_by_a_label(run_object: Any):
+    made = in_place(run_object)[ENGINE]
+    note = made[POD]["metadata"]
+    assert json.loads(note["annotations"]["selfie.dev/policy"]) == {
+        "step": "rounds/01/publish",
+        "group": "checkpoint",
+        "digest": "a" * 64,
+    }
+    label = made[SERVICE]["spec"]["selector"]["selfie.dev/weights"]
+    assert note["labels"] == {"selfie.dev/weights": label}
+    assert [port["name"] for port in made[SERVICE]["spec"]["ports"]] == ["http", "grpc", "metrics"]
+
+
+def test_who_follows_sees_the_store_and_the_note_and_the_engine_beside_it_neither(run_object: Any):
+    spec = in_place(run_object)[ENGINE][DEPLOYMENT]["spec"]["template"]["spec"]
+    engine, follows = spec["containers"]
+    mounts = {
+        container["name"]: {mount["mountPath"] for mount in container["volumeMounts"]}
+        for container in (*spec["initContainers"], engine, follows)
+    }
+    told = {"/tmp", "/store", "/weights", "/etc/selfie/wanted"}  # noqa: S108
+    assert mounts == {
+        "pull-policy": told,
+        "engine": {"/tmp", "/data", "/dev/shm", "/weights"},  # noqa: S108
+        "follow-policy": told,
+    }
+    # Of processes that see each other one could read the other's credentials.
+    assert "shareProcessNamespace" not in spec
+    assert engine["args"] == ["--model", "/weights/current"]
+    assert follows["readinessProbe"]["grpc"]["service"] == "selfie.v1.EngineService"
+    assert follows["image"] == spec["initContainers"][0]["image"] == "selfie/engine:1"
 
 
 def test_scoring_workers_are_what_they_were(run: Object, run_object: Any):
