@@ -30,7 +30,7 @@ while True:
 
 
 def processes_of(pod_uid: str, module: str = "") -> list[int]:
-    """Process ids of the pod's containers; with ``module``, those that run this module of Python."""
+    """Process ids of the pod's containers; with ``module``, those that run this module of Python, or file."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -82,7 +82,7 @@ def _runs(words: Sequence[str], module: str) -> bool:
     if not module:
         # All but the one that holds the pod's namespaces, whose command is a single word.
         return len(words) > 2
-    return ("-m", module) in itertools.pairwise(words)
+    return ("-m", module) in itertools.pairwise(words) or Path(words[1]).name == module
 
 
 def _memory_group(pid: int) -> Path:

@@ -1,6 +1,6 @@
-"""A run that samples from TGI, or what is as strict: pods of another image, rolled between rounds.
+"""Runs that sample from TGI and vLLM, or what is as strict: pods of other images, rolled or moved.
 
-The stand-in draws from the name of the directory that it was started with and the seed it is given.
+The stand-ins draw from the name of the directory that they have loaded and the seed that they are given.
 So every sample can be drawn again here, and shows which weights its engine had.
 """
 
@@ -36,7 +36,8 @@ spec:
   rounds:
     - prompts: {{dataset: prompts.jsonl, count: 16}}
     - prompts: {{dataset: prompts.jsonl, from: 16, count: 16}}
-  generation: {{engine: tgi, maxNewTokens: 24, maxPromptTokens: 128}}
+  generation: {{engine: {engine}, maxNewTokens: 24, maxPromptTokens: 128}}
+  gpu: {gpu}
   filter: {{cut: keep, window: 4}}
   training: {{batch: 2, learningRate: "1e-3"}}
   evaluation:
@@ -45,55 +46,88 @@ spec:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """An engine as a release offers it, and how a run uses it."""
+
+    engine: str
+    gpu: str
+    program: tuple[str, ...]
+    in_place: bool = False
+
+    @property
+    def offered(self) -> dict[str, Any]:
+        """What the chart is told of it."""
+        command, *arguments = self.program
+        return {
+            "image": thin.IMAGE,
+            "command": ["python", f"{SUPPORT}/{command}"],
+            "arguments": [*arguments, "--slow-s", "0.3"],
+            "accelerators": 0,
+            "sharedMemory": "",
+            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
+            **({"inPlace": True} if self.in_place else {}),
+        }
+
+
+ROLLED = Kind("tgi", "shared", ("tgi_program.py", "--model-id", "{weights}"))
+MOVED = Kind("openai", "separate", ("openai_program.py", "--model", "{weights}"), in_place=True)
+
+
+@dataclass(frozen=True)
 class Ended:
     """The run after its end, and all pods that it had on its way."""
 
+    kind: Kind
     run: RunOnCluster
     pods: Mapping[str, list[dict[str, Any]]]
 
     @property
-    def engines(self) -> list[dict[str, Any]]:
-        """The last sight of each of its engine's pods."""
-        last = (states[-1] for states in self.pods.values())
-        return [pod for pod in last if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "engine"]
+    def engines(self) -> dict[str, list[dict[str, Any]]]:
+        """All sights of each of its engine's pods."""
+        return {name: states for name, states in self.pods.items() if _component(states[-1]) == "engine"}
+
+
+def _component(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["labels"]["app.kubernetes.io/component"])
+
+
+@pytest.fixture(scope="module", params=[ROLLED, MOVED], ids=["rolled", "moved"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def release(release_on_volume: Installation) -> Iterator[Installation]:
-    """The chart on the node, which offers the stand-in as TGI."""
-    offered = {
-        "image": thin.IMAGE,
-        "command": ["python", f"{SUPPORT}/tgi_program.py"],
-        "arguments": ["--model-id", "{weights}", "--slow-s", "0.3"],
-        "accelerators": 0,
-        "sharedMemory": "",
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
-    }
+def release(release_on_volume: Installation, kind: Kind) -> Iterator[Installation]:
+    """The chart on the node, which offers the stand-in."""
     own = release_on_volume.values["runPods"]
-    release_on_volume.install(runPods=own | {"tgi": offered})
+    release_on_volume.install(runPods=own | {kind.engine: kind.offered})
     yield release_on_volume
     release_on_volume.install(runPods=own)
 
 
 @pytest.fixture(scope="module")
-def ended(release: Installation) -> Ended:
-    """A run of two rounds, whose engine is lost and rolled while it samples."""
+def ended(release: Installation, kind: Kind) -> Ended:
+    """A run of two rounds, whose engine is lost, and rolled or killed, while it samples."""
     seen = PodsSeen.begin(release)
     try:
-        run = submitted(release, RUN.format(model=MODEL))
+        run = submitted(release, RUN.format(model=MODEL, engine=kind.engine, gpu=kind.gpu))
         try:
             on = Disturber.of(release, run)
             with on.working("rounds/01/generate", "engine") as pod:
                 on.delete_pod(pod)
-            with on.working("rounds/02/generate", "engine"):
-                on.roll("engine")
+            with on.working("rounds/02/generate", "engine") as pod:
+                if kind.in_place:
+                    on.kill(pod, kind.program[0])
+                else:
+                    on.roll("engine")
             release.kubectl("wait", "--for=condition=Complete", "sfr/tiny", f"--timeout={COMPLETE_S}s")
         except Exception as error:
             raise AssertionError(run.why()) from error
         until(lambda: not run.pods(), seconds=60)
     finally:
         seen.stop()
-    return Ended(run, seen.by_name())
+    return Ended(kind, run, seen.by_name())
 
 
 @pytest.mark.parametrize(
@@ -121,18 +155,27 @@ def test_every_sample_was_drawn_from_the_weights_that_were_meant(
         assert row["policy_digest"] == weights
 
 
-def test_pods_of_two_rounds_differ_by_the_digest_of_their_weights(ended: Ended):
-    labels = {pod["metadata"]["labels"][WEIGHTS] for pod in ended.engines}
+def test_pods_have_the_labels_of_all_weights_in_turn(ended: Ended):
+    states = [state for states in ended.engines.values() for state in states]
+    labels = {state["metadata"]["labels"].get(WEIGHTS) for state in states}
     steps = ("rounds/00/publish", "rounds/01/publish", "rounds/02/publish")
     published = [read_manifest(ended.run.store, step) for step in steps]
     assert {weights_label(manifest.weights_digest) for manifest in published if manifest} <= labels
 
 
+def test_an_engine_that_is_moved_stays_over_rounds_and_any_other_is_made_anew(ended: Ended):
+    if ended.kind.in_place:
+        assert len(ended.engines) == 2, "the first, and the one in place of the pod that was deleted"
+    else:
+        assert len(ended.engines) >= 5
+
+
 def test_the_engine_sees_neither_the_store_nor_a_token(ended: Ended):
-    for pod in ended.engines:
-        [server] = pod["spec"]["containers"]
+    for states in ended.engines.values():
+        spec = states[-1]["spec"]
+        [server] = [container for container in spec["containers"] if container["name"] == "engine"]
         assert {mount["name"] for mount in server["volumeMounts"]} & {"artifacts", "selfie-token"} == set()
-        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert spec["automountServiceAccountToken"] is False
 
 
 def test_no_pod_of_the_engine_is_left(ended: Ended):

