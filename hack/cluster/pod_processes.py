@@ -82,7 +82,7 @@ def _runs(words: Sequence[str], module: str) -> bool:
     if not module:
         # All but the one that holds the pod's namespaces, whose command is a single word.
         return len(words) > 2
-    return ("-m", module) in itertools.pairwise(words) or Path(words[1]).name == module
+    return ("-m", module) in itertools.pairwise(words) or Path("".join(words[1:2])).name == module
 
 
 def _memory_group(pid: int) -> Path:
