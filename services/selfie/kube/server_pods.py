@@ -37,6 +37,21 @@ _NOTE_VOLUME: Final[Object] = {
     },
 }
 NOTE_MOUNT: Final[Object] = {"name": "wanted", "mountPath": "/etc/selfie/wanted", "readOnly": True}
+# What the kubelet would mount into every container of the pod.
+_TOKEN_VOLUME: Final[Object] = {
+    "name": "api-token",
+    "projected": {
+        "sources": [
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        ]
+    },
+}
+_TOKEN_MOUNT: Final[Object] = {
+    "name": "api-token",
+    "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+    "readOnly": True,
+}
 _FOLLOWER_RESOURCES: Final = {
     "requests": {"cpu": "100m", "memory": "256Mi"},
     "limits": {"memory": "1Gi"},
@@ -62,9 +77,8 @@ def server_pod_spec(
     volumes = [volume, *settings.volumes, *fetcher.volumes, *map(writable_volume, settings.writable)]
     containers = [_server(settings, weights, [mount | {"readOnly": True}], overrides)]
     if follows is not None:
-        volumes.append(_NOTE_VOLUME)
-        small = fetcher.model_copy(update={"resources": _FOLLOWER_RESOURCES})
-        containers.append(container_object(small, follows, Overrides()))
+        volumes += [_NOTE_VOLUME, _TOKEN_VOLUME]
+        containers.append(_follower(fetcher, follows))
     if settings.shared_memory:
         volumes.append(writable_volume(_SHARED_MEMORY, medium="Memory", sizeLimit=settings.shared_memory))
     pod = assembled(
@@ -76,6 +90,15 @@ def server_pod_spec(
     )
     own = settings.pod_security_context
     return {**pod, "securityContext": own} if own else pod
+
+
+def _follower(fetcher: ContainerSettings, follows: Container) -> Object:
+    """It asks who calls it, and so has a token to read the API server's keys with; the server has none."""
+    changes = {
+        "resources": _FOLLOWER_RESOURCES,
+        "volume_mounts": (*fetcher.volume_mounts, _TOKEN_MOUNT),
+    }
+    return container_object(fetcher.model_copy(update=changes), follows, Overrides())
 
 
 def _server(settings: ServerSettings, weights: str, mounts: Sequence[Object], overrides: Overrides) -> Object:

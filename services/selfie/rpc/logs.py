@@ -34,6 +34,9 @@ def configure(service: str, level: str = "info") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    if level == "info":
+        # A line for each request, of which a service may send a hundred a second.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
 
 

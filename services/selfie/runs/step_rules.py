@@ -188,6 +188,6 @@ def _services(at: Situation) -> dict[str, ServiceWanted]:
 def _shortfall(wanted: ServiceWanted, found: ServiceObserved) -> str:
     if not found.ready:
         return "it is not ready"
-    held = ", ".join(f"{role} {digest[:12]}" for role, digest in sorted(found.digests.items()))
+    held = ", ".join(f"{role} {digest[:12]}" for role, digest in sorted(found.digests.items()) if digest)
     named = ", ".join(f"{role} {(entry.weights_digest or '')[:12]}" for role, entry in wanted.weights.items())
     return f"it holds {held or 'no weights'}, and {named or 'none'} is wanted"

@@ -162,7 +162,7 @@ def test_who_follows_sees_the_store_and_the_note_and_the_engine_beside_it_neithe
     assert mounts == {
         "pull-policy": told,
         "engine": {"/tmp", "/data", "/dev/shm", "/weights"},  # noqa: S108
-        "follow-policy": told,
+        "follow-policy": told | {"/var/run/secrets/kubernetes.io/serviceaccount"},
     }
     # Of processes that see each other one could read the other's credentials.
     assert "shareProcessNamespace" not in spec

@@ -19,5 +19,5 @@ class FollowingSettings(ServerSettings):
     first: bool = Field(
         False, description="Only wait for the first weights and fetch them, before there is an engine."
     )
-    look_seconds: float = Field(1.0, gt=0, description="Time between two looks at what is wanted.")
+    look_seconds: float = Field(2.0, gt=0, description="Time between two looks at what is wanted.")
     move_seconds: float = Field(1800, gt=0, description="Longest time for moving the engine once.")
