@@ -14,6 +14,7 @@ from selfie.kube.pod_settings import ContainerSettings, ServerSettings
 from selfie.kube.pods import GRPC_PORT, METRICS_PORT, Container, Overrides, pod_spec
 from selfie.kube.server_pods import NOTE, NOTE_MOUNT, server_pod_spec
 from selfie.runs.lineage import Input
+from selfie.runs.names import CURRENT_WEIGHTS
 from selfie.runs.operation_fields import ComponentResources
 from selfie.runs.spec import RunSpec
 from selfie.runs.steps import ENGINE, SCORING
@@ -73,7 +74,7 @@ def _following_pod(frozen: Frozen, server: ServerSettings, overrides: Overrides)
     )
     return server_pod_spec(
         server,
-        f"{_PLACE}/current",
+        f"{_PLACE}/{CURRENT_WEIGHTS}",
         overrides=overrides,
         fetches=(frozen.pods.engine, pulls),
         volume=_VOLUME,

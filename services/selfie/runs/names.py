@@ -11,6 +11,9 @@ from selfie.runs.steps import Step
 MAX_NAME = 63
 """Longest name that is also a value of a label and a host name."""
 
+CURRENT_WEIGHTS = "current"
+"""Directory that an engine is started with which is moved where it stands: it names no weights."""
+
 _MARK_DIGITS = 5
 _INDEX_ROOM = 3
 """Where several nodes train together, the name of each one's pod ends in its number: ``-63``."""

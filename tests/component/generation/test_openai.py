@@ -1,5 +1,6 @@
 """vLLM, SGLang and plain servers, each through a stand-in with its own habits."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from http_servers import HttpServer
 from openai_servers import LlamaCppStandIn, SglangStandIn, StandIn, TransformersStandIn, VllmStandIn
-from selfie.errors import FailedPrecondition, InvalidInput, SelfieError
+from selfie.errors import FailedPrecondition, InvalidInput, SelfieError, Unavailable
 from selfie.generation.engines import EngineFault, Policy, SamplingParameters
 from selfie.generation.fleet.checks import PromptChecks
 from selfie.generation.fleet.discovery import Discovery
@@ -239,6 +240,29 @@ async def test_a_reload_that_sglang_refuses_leaves_it_without_a_name(servers, to
     with pytest.raises(EngineFault, match="Failed to get weights iterator"):
         await server.load(THERE, OTHER)
     assert (await servers.engine(weights="").identity()).weights_digest == ""
+
+
+@pytest.mark.parametrize("kind", [VllmStandIn, SglangStandIn])
+async def test_an_engine_that_is_still_to_be_brought_to_its_weights_is_waited_for(servers, toy_model, kind):
+    await servers.start(kind(toy_model, "/weights/current"))
+    engine = servers.engine()
+    with pytest.raises(Unavailable, match="being moved to its weights"):
+        await engine.identity()
+    [server] = await servers.fleet().servers()
+    await server.load(HERE, POLICY)
+    assert (await engine.identity()).weights_digest == POLICY
+
+
+async def test_samples_that_a_restarted_engine_owes_are_drawn_once_it_has_been_moved(
+    servers, toy_model, prompts
+):
+    await servers.start(VllmStandIn(toy_model, "/weights/current"))
+    [server] = await servers.fleet().servers()
+    drawing = asyncio.create_task(sample(servers.engine(), prompts))
+    await asyncio.sleep(0.1)
+    assert not drawing.done()
+    await server.load(HERE, POLICY)
+    assert all_drawn(toy_model, HERE, prompts, await drawing)
 
 
 async def test_sglang_that_somebody_else_has_moved_is_not_believed(servers, toy_model):

@@ -140,7 +140,7 @@ class Fleet:
             )
         says = "; ".join(f"{name}: {_told(replica)}" for name, replica in sorted(self._members.items()))
         looks = [replica.known for replica in self._members.values()]
-        if all(look is not None and not look.serves(weights_digest) for look in looks):
+        if all(look is not None and not (look.moving or look.serves(weights_digest)) for look in looks):
             return FailedPrecondition(
                 "WeightsMismatch",
                 f"the policy's weights are {weights_digest}, and no replica of the engine serves them "
@@ -161,6 +161,8 @@ class Fleet:
 def _told(replica: Replica) -> str:
     if replica.known is None:
         return str(replica.error or "has not said yet who it is")
+    if replica.known.moving:
+        return "is being moved to its weights"
     return f"serves {replica.known.identity.weights_digest or 'weights that it does not name by a digest'}"
 
 

@@ -15,15 +15,19 @@ class Look:
     """What a server says about itself.
 
     ``permits`` is how many requests it may have at once. With ``named_by_request`` it
-    serves whatever weights a request names, and tells by its answer that it did.
+    serves whatever weights a request names, and tells by its answer that it did. ``moving`` is
+    one that somebody is about to move, and that serves nobody until then.
     """
 
     identity: EngineIdentity
     permits: int
     named_by_request: bool = False
+    moving: bool = False
 
     def serves(self, weights_digest: str) -> bool:
         """Whether samples of these weights, or of any if none are named, can be had of it."""
+        if self.moving:
+            return False
         return not weights_digest or self.named_by_request or self.identity.weights_digest == weights_digest
 
 

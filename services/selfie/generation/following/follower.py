@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import structlog
 
@@ -20,11 +19,9 @@ from selfie.generation.digests import digest_in
 from selfie.generation.engines import EngineIdentity
 from selfie.generation.fleet.servers import Server
 from selfie.generation.following.wanted import WantedWeights
+from selfie.runs.names import CURRENT_WEIGHTS
 
 log = structlog.get_logger()
-
-CURRENT: Final = "current"
-"""In the folder of weights: the directory that an engine is started with, whichever round it is."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Follower:
             pull_published(
                 self.store, wanted.step, wanted.group, digest=wanted.digest, cache_root=self.folder
             )
-        current, partial = self.folder / CURRENT, self.folder / f".{CURRENT}"
+        current, partial = self.folder / CURRENT_WEIGHTS, self.folder / f".{CURRENT_WEIGHTS}"
         if not current.is_symlink() or current.readlink() != Path(wanted.digest):
             partial.unlink(missing_ok=True)
             partial.symlink_to(wanted.digest)

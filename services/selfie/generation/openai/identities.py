@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfie.errors import FailedPrecondition
-from selfie.generation.digests import digest_in
+from selfie.generation.digests import digest_in, is_followed
 from selfie.generation.http.clients import JsonServer
 from selfie.generation.http.failures import unusable
 from selfie.generation.openai.answers import ModelCard
@@ -17,12 +17,16 @@ _UNLABELLED = ("", "default")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a server has said: the name that its model is asked for by, and whose weights it has."""
+    """What a server has said: the name that its model is asked for by, and whose weights it has.
+
+    ``moving``: it is about to be moved to weights that it will then be able to name.
+    """
 
     model: str
     weights_digest: str = ""
     max_context_tokens: int = 0
     engine: str = ""
+    moving: bool = False
 
 
 async def tell(server: JsonServer, kind: Kind, cards: Sequence[ModelCard], model: str) -> Told:
@@ -35,7 +39,7 @@ async def tell(server: JsonServer, kind: Kind, cards: Sequence[ModelCard], model
         return Told(model, engine=kind.name)
     card = _chosen(cards, model, server.where)
     digest, engine = await _labelled(server, kind, digest_in(card.root) or digest_in(card.id))
-    return Told(card.id, digest, card.max_model_len or 0, engine)
+    return Told(card.id, digest, card.max_model_len or 0, engine, not digest and is_followed(card.root))
 
 
 def _chosen(cards: Sequence[ModelCard], model: str, where: str) -> ModelCard:

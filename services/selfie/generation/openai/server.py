@@ -78,7 +78,7 @@ class OpenAIServer:
             precision="unknown",
             engine=self._told.engine or self._kind.name,
         )
-        return Look(identity, self._permits, named_by_request=named)
+        return Look(identity, self._permits, named_by_request=named, moving=self._told.moving)
 
     async def check_prompt(self, wanted: Wanted) -> None:
         """Nothing is asked for where it takes ids; its count of a text's tokens comes with the answer."""
