@@ -91,7 +91,7 @@ def _component(pod: dict[str, Any]) -> str:
     return str(pod["metadata"]["labels"]["app.kubernetes.io/component"])
 
 
-@pytest.fixture(scope="module", params=[ROLLED, MOVED], ids=["rolled", "moved"])
+@pytest.fixture(scope="module", params=[ROLLED, MOVED], ids=["rolled", "in-place"])
 def kind(request: pytest.FixtureRequest) -> Kind:
     found: Kind = request.param
     return found
