@@ -17,6 +17,7 @@ from selfie.scoring import metrics
 from selfie.scoring.core import Scorer
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
 from selfie.scoring.precision import Machine, error_bound
+from selfie.scoring.prompts import PromptCache
 from selfie.scoring.servicer import scoring_service
 from selfie.v1 import scoring_pb2, scoring_pb2_grpc
 
@@ -35,7 +36,7 @@ async def stub(
 ) -> AsyncIterator[scoring_pb2_grpc.ScoringServiceStub]:
     policy = Checkpoint(load_policy(perturbed_checkpoint), "a" * 64)
     reference = Checkpoint(load_policy(tiny_checkpoint), "b" * 64)
-    engine = PreferenceEngine(policy, reference, prompt_bytes=1 << 24, machine=Machine(bfloat16=True))
+    engine = PreferenceEngine(policy, reference, prompts=PromptCache(1 << 24), machine=Machine(bfloat16=True))
     scorer = Scorer(engine, ChatTokenizer(tiny_checkpoint))
     service = scoring_service(lambda: scorer, replica=Replica(owner="t", open_store=open_store))
     server = RunningServer(ServerSettings(drain_seconds=1), service)

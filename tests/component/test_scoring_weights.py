@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from selfie.artifacts.store import open_store
 from selfie.artifacts.weights import directory_digest
@@ -18,6 +19,7 @@ from selfie.scoring.core import Scorer
 from selfie.scoring.loading import Weights, found_pair
 from selfie.scoring.pairs import FoundPair, WeightPairs
 from selfie.scoring.places import PairName, Places
+from selfie.scoring.prompts import PromptCache
 from selfie.scoring.servicer import MoreWeights, scoring_service
 from selfie.v1 import scoring_pb2, scoring_pb2_grpc
 
@@ -36,10 +38,12 @@ def models(tmp_path: Path, tiny_checkpoint: Path, perturbed_checkpoint: Path) ->
 async def stub(
     scorer: Scorer, models: Path, tmp_path: Path
 ) -> AsyncIterator[scoring_pb2_grpc.ScoringServiceStub]:
+    prompts = PromptCache(1 << 20)
+
     def find(name: PairName) -> FoundPair:
         sides = ((name.policy, name.policy_digest), (name.reference, name.reference_digest))
         weights = [Weights(Path(uri.removeprefix("file://")), digest) for uri, digest in sides]
-        return found_pair(*weights, device="cpu", token_budget=256)
+        return found_pair(*weights, device="cpu", token_budget=256, prompts=prompts)
 
     tokens = tmp_path / "tokens"
     tokens.mkdir()
@@ -55,14 +59,16 @@ async def stub(
     await server.stop()
 
 
-async def compare(stub, models: Path, policy: str, **digests: str) -> scoring_pb2.CompareResponse:
+async def compare(
+    stub, models: Path, policy: str, *, second: str = "Seven boats.", **digests: str
+) -> scoring_pb2.CompareResponse:
     weights = scoring_pb2.WeightPair(
         policy=f"{models.as_uri()}/{policy}", reference=f"{models.as_uri()}/ada/base", **digests
     )
     request = scoring_pb2.CompareRequest(
         prompt=scoring_pb2.PromptInput(text="Why?"),
         first=scoring_pb2.ResponseInput(text="So."),
-        second=scoring_pb2.ResponseInput(text="Seven boats."),
+        second=scoring_pb2.ResponseInput(text=second),
         options=scoring_pb2.ScoringOptions(weights=weights if policy else None),
     )
     metadata = grpc.aio.Metadata(("authorization", "Bearer secret"))
@@ -79,6 +85,24 @@ async def test_a_call_is_answered_by_the_weights_that_it_names(stub, models: Pat
     assert swapped.provenance.policy_digest == swapped.provenance.reference_digest
     assert swapped.preference == scoring_pb2.PREFERENCE_TIE
     assert named.preference != scoring_pb2.PREFERENCE_TIE
+
+
+async def test_a_prompt_that_is_asked_about_again_is_known_by_the_weights_that_computed_it(
+    stub, models: Path
+):
+    async def hits(policy: str, second: str) -> float:
+        before = _prompts("hit")
+        await compare(stub, models, policy, second=second)
+        return _prompts("hit") - before
+
+    assert await hits("ada/policy", "One.") == 0
+    assert await hits("ada/policy", "Two.") > 0
+    # The weights of one pair's reference are those of another's policy.
+    assert await hits("ada/base", "Three.") > 0
+
+
+def _prompts(result: str) -> float:
+    return REGISTRY.get_sample_value("selfie_scoring_prompts_total", {"result": result}) or 0.0
 
 
 async def test_a_token_opens_no_weights_but_its_own(stub, models: Path):

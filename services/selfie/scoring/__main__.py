@@ -11,6 +11,7 @@ from selfie.scoring.core import Scorer
 from selfie.scoring.loading import Weights, found_pair, load_scorer
 from selfie.scoring.pairs import FoundPair, WeightPairs
 from selfie.scoring.places import FIELD, PairName
+from selfie.scoring.prompts import PromptCache
 from selfie.scoring.servicer import SERVICE_NAME, MoreWeights, scoring_service
 from selfie.scoring.settings import ScoringSettings
 
@@ -19,6 +20,8 @@ def main() -> None:
     """Reads the settings and serves."""
     settings = CliApp.run(ScoringSettings)
     keep_memory()
+    # One for all weights: they are asked by one thread.
+    prompts = PromptCache(settings.prompt_cache_mib << 20)
 
     def weights(field: str, uri: str, digest: str, *, verify: bool) -> Weights:
         adapters = field.endswith("policy")
@@ -34,7 +37,7 @@ def main() -> None:
             token_budget=settings.token_budget,
             calibration=settings.calibration,
             precision=settings.precision,
-            prompt_bytes=settings.prompt_cache_mib << 20,
+            prompts=prompts,
         )
 
     def find(name: PairName) -> FoundPair:
@@ -44,6 +47,7 @@ def main() -> None:
             device=settings.device,
             token_budget=settings.token_budget,
             precision=settings.precision,
+            prompts=prompts,
         )
 
     async def build() -> Service:

@@ -64,8 +64,9 @@ class Checkpoint:
 class PreferenceEngine:
     """Scores rows by a policy against a reference; used by one thread at a time.
 
-    ``token_budget`` bounds the tokens of a batch; a longer row runs alone. ``prompt_bytes`` bounds the
-    memory that prompts are kept in. ``machine`` is what the device can do, where that is not to be found out.
+    ``token_budget`` bounds the tokens of a batch; a longer row runs alone. ``prompts`` keeps those of online
+    calls, and may serve several engines of that thread. ``machine`` is what the device can do, where that
+    is not to be found out.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class PreferenceEngine:
         reference: Checkpoint,
         *,
         token_budget: int = 1024,
-        prompt_bytes: int = 0,
+        prompts: PromptCache | None = None,
         machine: Machine | None = None,
     ) -> None:
         _refuse_reduced_precision(policy.model, reference.model)
@@ -83,7 +84,7 @@ class PreferenceEngine:
         self._reference = reference
         self._token_budget = token_budget
         self._device = policy.head.weight.device
-        self._backbone = backbone_for([policy.lane, reference.lane], PromptCache(prompt_bytes))
+        self._backbone = backbone_for([policy.lane, reference.lane], prompts)
         self._machine = machine or machine_of(self._device)
 
     @property

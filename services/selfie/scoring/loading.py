@@ -16,6 +16,7 @@ from selfie.scoring.core import Scorer
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
 from selfie.scoring.pairs import FoundPair
 from selfie.scoring.precision import EXACT, AnyMode
+from selfie.scoring.prompts import PromptCache
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def load_scorer(  # noqa: PLR0913 - each is a setting
     token_budget: int,
     calibration: Path | None = None,
     precision: AnyMode = EXACT,
-    prompt_bytes: int = 0,
+    prompts: PromptCache | None = None,
 ) -> Scorer:
     """Verifies and loads both models, in float32 and with one attention kernel.
 
@@ -56,17 +57,25 @@ def load_scorer(  # noqa: PLR0913 - each is a setting
         loaded, tokenizer = Checkpoint(held_against.model, policy_digest, adapter), reference.directory
     elif reference_digest != policy_digest:
         loaded = Checkpoint(load_policy(policy.directory, device=device), policy_digest)
-    engine = PreferenceEngine(loaded, held_against, token_budget=token_budget, prompt_bytes=prompt_bytes)
+    engine = PreferenceEngine(loaded, held_against, token_budget=token_budget, prompts=prompts)
     return Scorer(engine, ChatTokenizer(tokenizer), fit, precision=precision)
 
 
 def found_pair(
-    policy: Weights, reference: Weights, *, device: str, token_budget: int, precision: AnyMode = EXACT
+    policy: Weights,
+    reference: Weights,
+    *,
+    device: str,
+    token_budget: int,
+    precision: AnyMode = EXACT,
+    prompts: PromptCache | None = None,
 ) -> FoundPair:
     """Two checkpoints that a call named; their memory is that of their parameters in float32."""
 
     def load() -> Scorer:
-        scorer = load_scorer(policy, reference, device=device, token_budget=token_budget, precision=precision)
+        scorer = load_scorer(
+            policy, reference, device=device, token_budget=token_budget, precision=precision, prompts=prompts
+        )
         scorer.key = f"{scorer.provenance.policy_digest}:{scorer.provenance.reference_digest}"
         return scorer
 

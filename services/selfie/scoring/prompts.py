@@ -61,9 +61,3 @@ class PromptCache:
             _, forgotten = self._kept.popitem(last=False)
             self._bytes -= forgotten.bytes
         metrics.PROMPT_BYTES.set(self._bytes)
-
-    def forget(self, whose: Hashable) -> None:
-        """Drops all that was computed by weights that are gone."""
-        for key in [key for key in self._kept if key[0] == whose]:
-            self._bytes -= self._kept.pop(key).bytes
-        metrics.PROMPT_BYTES.set(self._bytes)

@@ -15,6 +15,7 @@ from selfie.scoring.adapters import read_adapter
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
 from selfie.scoring.loading import Weights, load_scorer
 from selfie.scoring.precision import error_bound
+from selfie.scoring.prompts import PromptCache
 from selfie.scoring.rows import Row, Wanted
 
 # peft asks transformers by a name that transformers is about to drop.
@@ -73,7 +74,7 @@ def test_an_adapters_prompts_are_kept_apart_from_its_references(tiny_checkpoint:
     write_adapter(tiny_checkpoint, tmp_path)
     base = load_policy(tiny_checkpoint)
     policy, reference = Checkpoint(base, "a" * 64, read_adapter(tmp_path, base)), Checkpoint(base, "b" * 64)
-    engine = PreferenceEngine(policy, reference, prompt_bytes=1 << 24)
+    engine = PreferenceEngine(policy, reference, prompts=PromptCache(1 << 24))
     wanted = Wanted(keep_prompts=True)
     first, again = engine.score(ROWS, wanted), engine.score(ROWS[::-1], wanted)[::-1]
     for one, two in zip(first, again, strict=True):

@@ -13,6 +13,7 @@ from selfie.errors import FailedPrecondition
 from selfie.models.loading import load_policy
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
 from selfie.scoring.precision import Machine, error_bound
+from selfie.scoring.prompts import PromptCache
 from selfie.scoring.rewards import RewardRule
 from selfie.scoring.rows import Row, RowScore, Wanted
 
@@ -122,7 +123,7 @@ def test_a_prompt_that_is_asked_about_again_is_not_computed_again(
     counted = copy.deepcopy(reference)
     counted.get_input_embeddings().register_forward_hook(lambda _m, ids, _out: seen.append(len(ids[0])))
     keeping = PreferenceEngine(
-        Checkpoint(policy, "a" * 64), Checkpoint(counted, "b" * 64), prompt_bytes=1 << 24
+        Checkpoint(policy, "a" * 64), Checkpoint(counted, "b" * 64), prompts=PromptCache(1 << 24)
     )
     siblings = [Row(rows[6].prompt_ids, row.response_ids) for row in rows[:4]]
     wanted = Wanted(LAMBDAS, divergence=True, keep_prompts=True)

@@ -25,8 +25,7 @@ def test_a_prompt_belongs_to_the_weights_and_products_that_computed_it():
     cache = PromptCache(1000)
     cache.keep("a", (1,), prompt(1))
     assert cache.recall("b", [(1,)]) == {}
-    cache.forget("a")
-    assert cache.recall("a", [(1,)]) == {}
+    assert set(cache.recall("a", [(1,)])) == {(1,)}
 
 
 @pytest.mark.parametrize("bytes_", [0, 39])
