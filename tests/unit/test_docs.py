@@ -48,7 +48,7 @@ UNTRIED = {
 }
 """Sections of the users' pages, by where their commands are carried out, or why they are not.
 
-Of docs/scorer.md each block is, by component/test_scorer_page, and of docs/runbooks what
+Of docs/scorer.md each block is, by component/scoring/test_page, and of docs/runbooks what
 newcomer/test_cluster does not leave out by name.
 """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/scorer.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs/scorer.md"
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 PORTS = ("50051", "8080", "9090")
 WAIT_S = 90
