@@ -22,6 +22,7 @@ from protobuf.wkt import Any as PackedDetail
 from selfie.errors import SelfieError
 from selfie.rpc import errors as rpc_errors
 from selfie.rpc.entrances import Entrance
+from selfie.tracing.attempts import call_span
 
 _DETAILS = "grpc-status-details-bin"
 _CONNECT_NAMES = {"CANCELLED": "CANCELED"}
@@ -101,10 +102,12 @@ def _answering(
     guarded = entrance.guarding.unary(name, getattr(servicer, method.name))
 
     async def answer(request: Message, call: RequestContext) -> Message:
-        try:
-            found: Message = await guarded(request, HttpContext(call))
-        except _Aborted as aborted:
-            raise connect_error(aborted.status, call) from aborted
+        headers = {key.lower(): value for key, value in call.request_headers.allitems()}
+        with call_span(f"/{name}", headers):
+            try:
+                found: Message = await guarded(request, HttpContext(call))
+            except _Aborted as aborted:
+                raise connect_error(aborted.status, call) from aborted
         return found
 
     return answer

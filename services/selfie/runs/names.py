@@ -11,7 +11,7 @@ from selfie.runs.steps import Step
 MAX_NAME = 63
 """Longest name that is also a value of a label and a host name."""
 
-CURRENT_WEIGHTS = "current"
+CURRENT_WEIGHTS = "selfie-current"
 """Directory that an engine is started with which is moved where it stands: it names no weights."""
 
 _MARK_DIGITS = 5

@@ -6,14 +6,16 @@ same trace in W3C's header, whether or not anybody here collects spans.
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
+_PROPAGATOR = TraceContextTextMapPropagator()
 _attempt: ContextVar[str] = ContextVar("selfie_trace", default="")
 
 
@@ -48,6 +50,15 @@ def attempt_span(name: str, *, run_uid: str, step: str, attempt: int) -> Iterato
 def span(name: str) -> Iterator[None]:
     """A part of what the present span is about."""
     with trace.get_tracer("selfie").start_as_current_span(name):
+        yield
+
+
+@contextmanager
+def call_span(name: str, headers: Mapping[str, str]) -> Iterator[None]:
+    """A call that came in over HTTP, below the span that its headers, in lower case, tell of."""
+    parent = _PROPAGATOR.extract(headers)
+    kind = trace.SpanKind.SERVER
+    with trace.get_tracer("selfie").start_as_current_span(name, parent, kind=kind):
         yield
 
 

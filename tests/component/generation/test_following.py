@@ -27,6 +27,7 @@ from selfie.generation.openai.server import OpenAIServer
 from selfie.rpc.channels import connect, is_ready
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
+from selfie.runs.names import CURRENT_WEIGHTS
 from toy_models import ToyModel
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -101,11 +102,11 @@ async def beside(standin: StandIn) -> AsyncIterator[tuple[OpenAIServer, HttpServ
 
 
 def vllm(model: ToyModel, pod: Pod) -> VllmStandIn:
-    return VllmStandIn(model, str(pod.folder / "current"))
+    return VllmStandIn(model, str(pod.folder / CURRENT_WEIGHTS))
 
 
 def sglang(model: ToyModel, pod: Pod) -> SglangStandIn:
-    return SglangStandIn(model, str(pod.folder / "current"))
+    return SglangStandIn(model, str(pod.folder / CURRENT_WEIGHTS))
 
 
 @pytest.mark.parametrize("kind", [vllm, sglang])
@@ -116,8 +117,10 @@ async def test_it_goes_from_round_to_round_and_keeps_one_rounds_weights(pod, pub
             pod.wants(step, digest)
             assert await pod.follower.bring(server)
             assert (await server.look()).identity.weights_digest == digest
-            assert pod.weights == {digest, "current"}
-            assert (pod.folder / "current/model.safetensors").read_text() == f"the numbers of {step}"
+            assert pod.weights == {digest, CURRENT_WEIGHTS}
+            assert (
+                pod.folder / CURRENT_WEIGHTS / "model.safetensors"
+            ).read_text() == f"the numbers of {step}"
 
 
 async def test_an_engine_that_has_what_is_wanted_is_left_alone(pod, published, toy_model):
@@ -165,7 +168,7 @@ async def test_a_move_that_fails_half_way_leaves_weights_that_nobody_takes_for_a
 
 async def test_an_engine_that_cannot_be_moved_is_told_as_such(pod, published, toy_model):
     pod.wants("rounds/00/publish", published("rounds/00/publish"))
-    async with beside(LlamaCppStandIn(toy_model, str(pod.folder / "current"))) as (server, _):
+    async with beside(LlamaCppStandIn(toy_model, str(pod.folder / CURRENT_WEIGHTS))) as (server, _):
         with pytest.raises(FailedPrecondition) as caught:
             await pod.follower.bring(server)
     assert caught.value.reason == "CannotReload"

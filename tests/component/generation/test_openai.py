@@ -244,7 +244,7 @@ async def test_a_reload_that_sglang_refuses_leaves_it_without_a_name(servers, to
 
 @pytest.mark.parametrize("kind", [VllmStandIn, SglangStandIn])
 async def test_an_engine_that_is_still_to_be_brought_to_its_weights_is_waited_for(servers, toy_model, kind):
-    await servers.start(kind(toy_model, "/weights/current"))
+    await servers.start(kind(toy_model, "/weights/selfie-current"))
     engine = servers.engine()
     with pytest.raises(Unavailable, match="being moved to its weights"):
         await engine.identity()
@@ -256,7 +256,7 @@ async def test_an_engine_that_is_still_to_be_brought_to_its_weights_is_waited_fo
 async def test_samples_that_a_restarted_engine_owes_are_drawn_once_it_has_been_moved(
     servers, toy_model, prompts
 ):
-    await servers.start(VllmStandIn(toy_model, "/weights/current"))
+    await servers.start(VllmStandIn(toy_model, "/weights/selfie-current"))
     [server] = await servers.fleet().servers()
     drawing = asyncio.create_task(sample(servers.engine(), prompts))
     await asyncio.sleep(0.1)

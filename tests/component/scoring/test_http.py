@@ -15,6 +15,10 @@ import pytest
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
 from openapi_spec_validator import validate
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from selfie.artifacts.store import open_store
 from selfie.errors import InvalidInput
@@ -89,6 +93,21 @@ async def test_an_answer_is_that_of_grpc_in_json(serve):
     assert found.status == 200
     assert json_format.ParseDict(found.body, scoring_pb2.CompareResponse()) == over_grpc
     assert found.body["preference"] in ("PREFERENCE_FIRST", "PREFERENCE_SECOND")
+
+
+async def test_a_call_is_a_span_below_its_callers(serve, monkeypatch):
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    served = await serve()
+    caller, above = "c" * 32, "a" * 16
+    await served.ask(f"{SERVICE}/Compare", COMPARE, traceparent=f"00-{caller}-{above}-01")
+    refused = await served.ask(f"{SERVICE}/Compare", {**COMPARE, "first": {}})
+    assert refused.status == 400
+    first, second = (span for span in exporter.get_finished_spans() if span.name == f"{SERVICE}/Compare")
+    assert (f"{first.context.trace_id:032x}", f"{first.parent.span_id:016x}") == (caller, above)
+    assert second.parent is None
+    assert not second.status.is_ok
 
 
 async def test_a_field_at_its_default_stands_in_the_answer_too(serve):

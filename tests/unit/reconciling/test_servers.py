@@ -166,7 +166,7 @@ def test_who_follows_sees_the_store_and_the_note_and_the_engine_beside_it_neithe
     }
     # Of processes that see each other one could read the other's credentials.
     assert "shareProcessNamespace" not in spec
-    assert engine["args"] == ["--model", "/weights/current"]
+    assert engine["args"] == ["--model", "/weights/selfie-current"]
     assert follows["readinessProbe"]["grpc"]["service"] == "selfie.v1.EngineService"
     assert follows["image"] == spec["initContainers"][0]["image"] == "selfie/engine:1"
 
