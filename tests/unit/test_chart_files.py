@@ -14,8 +14,12 @@ import selfie
 CHART = Path(__file__).parents[2] / "charts/selfie"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
-# What is said by leaving it out: a volume's kind has no default, and Helm's own part is not ours.
-WITHOUT_DEFAULT = {"global", "artifacts.volume.accessMode", "artifacts.volume.storageClass"}
+WITHOUT_DEFAULT = {
+    # What is said by leaving it out: a volume's kind has no default, and Helm's own part is not ours.
+    *("global", "artifacts.volume.accessMode", "artifacts.volume.storageClass"),
+    # What is there to be refused.
+    "runPods.tgi.inPlace",
+}
 FREE = {
     "nodeSelector",
     "podLabels",
@@ -33,6 +37,8 @@ FREE = {
 def in_schema(schema: dict[str, Any], path: str = "") -> Iterator[str]:
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    for part in schema.get("allOf", ()):
+        yield from in_schema(part, path)
     for name, entry in schema.get("properties", {}).items():
         yield f"{path}{name}"
         yield from in_schema(entry, f"{path}{name}.")
