@@ -1,14 +1,14 @@
 """A scorer behind a real port, what it is asked, and an engine whose work can be held up."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 
-from selfie.artifacts.store import open_store
+from selfie.artifacts.store import Store, open_store
 from selfie.rpc.channels import connect
 from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
@@ -26,17 +26,9 @@ LAMBDA = 0.5
 
 @pytest.fixture
 async def channel(scorer: Scorer, tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
-    service = scoring_service(
-        lambda: scorer,
-        replica=Replica(owner="scoring-test", open_store=store_opener((tmp_path.as_uri(),))),
-        limits=OnlineLimits(max_waiting_calls=8),
-    )
-    server = RunningServer(ServerSettings(drain_seconds=1), service)
-    await server.start()
-    made = connect(f"127.0.0.1:{server.port}")
-    yield made
-    await made.close()
-    await server.stop()
+    opens = store_opener((tmp_path.as_uri(),))
+    async with serving(scorer, "scoring-test", opens=opens) as made:
+        yield made
 
 
 @pytest.fixture
@@ -77,11 +69,15 @@ class HeldEngine:
 
 @asynccontextmanager
 async def serving(
-    scorer: Scorer, owner: str, *, max_waiting_calls: int = 8
+    scorer: Scorer,
+    owner: str,
+    *,
+    max_waiting_calls: int = 8,
+    opens: Callable[[str], Store] = open_store,
 ) -> AsyncIterator[grpc.aio.Channel]:
     service = scoring_service(
         lambda: scorer,
-        replica=Replica(owner=owner, open_store=open_store),
+        replica=Replica(owner=owner, open_store=opens),
         limits=OnlineLimits(max_waiting_calls=max_waiting_calls),
     )
     server = RunningServer(ServerSettings(drain_seconds=1), service)
