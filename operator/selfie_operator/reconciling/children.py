@@ -41,15 +41,15 @@ def child_name(service: str, run_uid: str) -> str:
 
 def goals_of(owner: Object, spec: RunSpec, frozen: Frozen, wanted: Mapping[str, ServiceWanted]) -> Goals:
     """The objects of the run's own services among those that are wanted."""
-    return {
-        name: {
-            SERVICE: service_of(owner, spec, wanted[name], server_of(spec, frozen, name)),
-            DEPLOYMENT: deployment_of(owner, spec, frozen, wanted[name]),
-            **_notes_of(wanted[name], server_of(spec, frozen, name)),
+    found = {}
+    for name in (own for own in OWN if own in wanted):
+        server = server_of(spec, frozen, name)
+        found[name] = {
+            SERVICE: service_of(owner, spec, wanted[name], server),
+            DEPLOYMENT: deployment_of(owner, spec, frozen, wanted[name], server),
+            **_notes_of(wanted[name], server),
         }
-        for name in OWN
-        if name in wanted
-    }
+    return found
 
 
 def _notes_of(wanted: ServiceWanted, server: ServerSettings | None) -> Mapping[Kind, Object]:
@@ -62,11 +62,12 @@ def _notes_of(wanted: ServiceWanted, server: ServerSettings | None) -> Mapping[K
     return {POD: {"metadata": {"labels": {WEIGHTS: weights_label_of(wanted)}, "annotations": annotations}}}
 
 
-def deployment_of(owner: Object, spec: RunSpec, frozen: Frozen, wanted: ServiceWanted) -> Object:
+def deployment_of(
+    owner: Object, spec: RunSpec, frozen: Frozen, wanted: ServiceWanted, server: ServerSettings | None = None
+) -> Object:
     """The Deployment of the service; its pods change with the weights, or are moved to them in place."""
     name, label = wanted.name, weights_label_of(wanted)
     selector = _selector(owner, name)
-    server = server_of(spec, frozen, name)
     settings = server or (frozen.pods.engine if name == ENGINE else frozen.pods.scoring)
     labels = {**child_labels(owner, name), WEIGHTS: label}
     in_place = server is not None and server.in_place

@@ -102,8 +102,7 @@ def _answering(
     guarded = entrance.guarding.unary(name, getattr(servicer, method.name))
 
     async def answer(request: Message, call: RequestContext) -> Message:
-        headers = {key.lower(): value for key, value in call.request_headers.allitems()}
-        with call_span(f"/{name}", headers):
+        with call_span(f"/{name}", call.request_headers):
             try:
                 found: Message = await guarded(request, HttpContext(call))
             except _Aborted as aborted:

@@ -55,9 +55,8 @@ def span(name: str) -> Iterator[None]:
 
 @contextmanager
 def call_span(name: str, headers: Mapping[str, str]) -> Iterator[None]:
-    """A call that came in over HTTP, below the span that its headers, in lower case, tell of."""
-    parent = _PROPAGATOR.extract(headers)
-    kind = trace.SpanKind.SERVER
+    """A call that came in over HTTP, below the span that its headers tell of."""
+    parent, kind = _PROPAGATOR.extract(headers), trace.SpanKind.SERVER
     with trace.get_tracer("selfie").start_as_current_span(name, parent, kind=kind):
         yield
 

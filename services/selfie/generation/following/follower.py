@@ -16,7 +16,6 @@ import structlog
 from selfie.artifacts.store import Store
 from selfie.artifacts.weights import pull_published
 from selfie.generation.digests import digest_in
-from selfie.generation.engines import EngineIdentity
 from selfie.generation.fleet.servers import Server
 from selfie.generation.following.wanted import WantedWeights
 from selfie.runs.names import CURRENT_WEIGHTS
@@ -77,8 +76,3 @@ class Follower:
             if digest_in(entry.name) not in ("", kept):
                 with suppress(OSError):
                     shutil.rmtree(entry)
-
-
-async def identity_of(server: Server) -> EngineIdentity:
-    """Who the engine says that it is, right now."""
-    return (await server.look()).identity

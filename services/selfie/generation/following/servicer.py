@@ -11,7 +11,7 @@ import structlog
 
 from selfie.errors import FailedPrecondition, SelfieError
 from selfie.generation.fleet.servers import Server
-from selfie.generation.following.follower import Follower, identity_of
+from selfie.generation.following.follower import Follower
 from selfie.rpc.server import Service
 from selfie.v1 import engine_pb2, engine_pb2_grpc
 
@@ -47,7 +47,7 @@ class FollowingServicer(engine_pb2_grpc.EngineServiceServicer):
     async def GetEngine(
         self, request: engine_pb2.GetEngineRequest, context: grpc.aio.ServicerContext
     ) -> engine_pb2.GetEngineResponse:
-        found = await identity_of(self._server)
+        found = (await self._server.look()).identity
         return engine_pb2.GetEngineResponse(
             weights_digest=found.weights_digest,
             max_context_tokens=found.max_context_tokens,
