@@ -195,9 +195,15 @@ async def test_vllm_that_was_not_told_that_it_may_is_started_anew_instead(server
 
 
 async def test_answers_that_name_other_weights_are_not_counted(servers, toy_model, prompts):
-    turncoat = await servers.start(VllmStandIn(toy_model, HERE, version=POLICY, label_in_answers=OTHER))
-    steady = await servers.start(VllmStandIn(toy_model, HERE, version=POLICY))
-    assert all_drawn(toy_model, HERE, prompts, await sample(servers.engine(), prompts))
+    replicas = [await servers.start(VllmStandIn(toy_model, HERE, version=POLICY)) for _ in range(2)]
+    engine = servers.engine()
+    await sample(engine, prompts)
+    # Which replica a prompt prefers depends on its port, and one of the two may be preferred by none.
+    turncoat, steady = sorted(replicas, key=lambda replica: not real_requests(replica))
+    turncoat.label_in_answers = OTHER
+    turncoat.asked.clear()
+    steady.asked.clear()
+    assert all_drawn(toy_model, HERE, prompts, await sample(engine, prompts))
     assert turncoat.asked
     assert len(real_requests(steady)) == 5
 
