@@ -130,6 +130,8 @@ def _etcd(plan: Plan, secrets: Secrets) -> list[str]:
         f"--key-file={secrets.server.key}",
         f"--trusted-ca-file={secrets.authority.certificate}",
         "--client-cert-auth",
+        # As kubeadm has it: without it an API server has no bookmark for a watch of what never changes.
+        "--watch-progress-notify-interval=5s",
         # What was written outlives a kill of the process, and nothing here outlives the machine.
         "--unsafe-no-fsync",
     ]
