@@ -87,7 +87,9 @@ async def taken_over(
         return seconds, late, broken(stage, like=like)
 
 
-async def all_ways(bench: Bench, pause_s: float) -> None:
+@pytest.mark.faults
+async def test_of_two_operators_the_other_takes_over_and_none_writes_without_the_lease(bench: Bench) -> None:
+    pause_s = 60
     killed = await taken_over(bench, signal.SIGKILL)
     asked = await taken_over(bench, signal.SIGTERM)
     paused = await taken_over(bench, signal.SIGSTOP, pause_s=pause_s)
@@ -104,15 +106,6 @@ async def all_ways(bench: Bench, pause_s: float) -> None:
     assert {name: entry[1:] for name, entry in found.items()} == dict.fromkeys(found, (0, []))
     assert killed[0] <= 20 + SLOW_S
     assert asked[0] <= 3 + SLOW_S
-
-
-async def test_of_two_operators_the_other_takes_over_and_none_writes_without_the_lease(bench: Bench) -> None:
-    await all_ways(bench, pause_s=20)
-
-
-@pytest.mark.faults
-async def test_a_leader_that_was_stopped_for_a_minute_writes_nothing_when_it_wakes_up(bench: Bench) -> None:
-    await all_ways(bench, pause_s=60)
 
 
 def skewed(seconds: float) -> Callable[[Passing], bytes]:
@@ -150,10 +143,13 @@ async def test_clocks_that_are_five_minutes_apart_neither_steal_nor_keep_the_lea
         first.stays_down = True
         at = loop.time()
         first.kill()
+        # The first one may be over by now, and then there is nothing to write about it.
+        await pair.stage.apply("later")
         await pair.stage.until(lambda: pair.writes("b"), seconds=60)
         assert pair.writes("b")[0][0] - at <= 20 + SLOW_S
-        await pair.stage.ended()
-        assert broken(pair.stage) == []
+        for name in ("run", "later"):
+            await pair.stage.ended(name)
+            assert broken(pair.stage, name) == []
 
 
 async def both_act(bench: Bench, runs: int) -> None:
@@ -170,7 +166,7 @@ async def both_act(bench: Bench, runs: int) -> None:
             await pair.stage.apply(name)
         wrong = {}
         for name in names:
-            await pair.stage.ended(name, seconds=600)
+            await pair.stage.ended(name, seconds=2400)
             wrong[name] = broken(pair.stage, name)
             if end_state(pair.stage, name).steps != like.steps:
                 wrong[name].append("I5: other steps")

@@ -32,7 +32,8 @@ _KNOWN_CHANGES = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}
 class ClientSettings:
     """How the API server is asked; times in seconds.
 
-    A server sends a bookmark every minute, so ``silence_s`` without a byte is a dead connection.
+    A server sends a bookmark every minute, so ``silence_s`` without a byte is a dead connection. It does
+    so for kinds that never change, too, if its etcd tells it of its progress, as kubeadm's does.
     """
 
     access: Access = field(default_factory=Access)
