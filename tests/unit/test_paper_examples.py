@@ -16,6 +16,8 @@ DIFFER = {
     "judge-longest": {"scoring.judge": "longest"},
     "seed-again": {"training.pairs": "seed"},
     "cut-winners": {"filter.cut": "dropCutWinners"},
+    "lower-rate": {"training.learningRate": "2e-6"},
+    "more-samples": {"generation.samplesPerPrompt": 8},
     "judge-normalized": {"scoring.lengthNormalization": "mean"},
     "expansion": {"training.refinement": "none"},
     "refinement": {"rounds.0.lambda": "0", "rounds.1.lambda": "0"},

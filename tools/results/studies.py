@@ -92,6 +92,8 @@ STUDIES = {
             variants={
                 **CONTROLS,
                 "cut-winners": "ablation: cut responses may lose",
+                "lower-rate": "ablation: rounds learn at 2e-6",
+                "more-samples": "ablation: eight responses a prompt",
                 "judge-normalized": "Selfie, judged per token",
                 "expansion": "ablation: no refinement",
                 "refinement": "ablation: refinement, not extrapolated",
