@@ -146,7 +146,8 @@ def llama_server(gguf: Path, port: int, work: Work, stack: AsyncExitStack) -> Dr
     """llama.cpp's server on a file of its own format, with room for all that is asked at once."""
     room = AT_ONCE * (max(map(len, work.prompts)) + work.tokens)
     command = [str(LLAMA), "-m", str(gguf), "--threads", str(os.cpu_count())]
-    command += ["--parallel", str(AT_ONCE), "--ctx-size", str(room)]
+    # On weights repacked for AMX this version ends with a fault (general protection) as it warms up.
+    command += ["--parallel", str(AT_ONCE), "--ctx-size", str(room), "--no-repack"]
     url = stack.enter_context(serving(command, port))
     # Its own defaults would cut the distribution's tail off.
     return of_server(url, gguf.stem, work, top_k=0, top_p=1.0, min_p=0.0)

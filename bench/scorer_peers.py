@@ -27,7 +27,7 @@ Peer = Callable[[Sequence[Pair]], Sums]
 
 NOT_TO_BE_HAD = {
     "vLLM on CPU": "its packages on PyPI are built for CUDA; its source would have to be compiled",
-    "llama.cpp server": "PyPI has its source alone, which takes ten minutes to compile on two cores",
+    "llama.cpp's server": "it tells log-probabilities of the tokens that it draws, and of no others",
 }
 """Peers that are left out, and why."""
 

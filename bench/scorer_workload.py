@@ -1,18 +1,22 @@
 """What the scorer and its peers are measured on: prompts and pairs of responses of natural text.
 
 `fixed` has prompts and responses of 200 tokens each. `lognormal` has prompts of 150 tokens in the median
-(s 0.8, at most 768) and responses of 180 (s 0.7, at most 512). All are cut from the quickstart's texts, one
-after the other: sampling them would take longer than scoring them, and changes no speed.
+(s 0.8, at most 768) and responses of 180 (s 0.7, at most 512). Prompts are cut from the quickstart's texts,
+one after the other; responses are what the model draws to them, at temperature 1, and never end early.
 """
 
 import json
+from collections.abc import Collection, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from transformers import PreTrainedModel
 
 from selfie.models.chat import ChatTokenizer
+from selfie.models.loading import load_policy
 
 TEXTS = Path(__file__).resolve().parents[1] / "examples/quickstart"
 _SEED = 7
@@ -27,9 +31,38 @@ class Pair(NamedTuple):
 
 
 def workload(name: str, pairs: int, directory: Path) -> list[Pair]:
-    """So many pairs, in the tokens of the model in a directory."""
-    text = cycle(_text(ChatTokenizer(directory)))
-    return [Pair(*(tuple(islice(text, count)) for count in counts)) for counts in _lengths(name, pairs)]
+    """So many pairs, in the tokens of the model in a directory; the same ones every time."""
+    chat, model = ChatTokenizer(directory), load_policy(directory)
+    text = cycle(_text(chat))
+    lengths = _lengths(name, pairs)
+    prompts = [tuple(islice(text, count)) for count, *_ in lengths]
+    return [
+        Pair(prompt, *_drawn(model, prompt, counts, chat.end_of_turn_ids))
+        for prompt, (_, *counts) in zip(prompts, lengths, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _drawn(
+    model: PreTrainedModel, prompt: tuple[int, ...], counts: Sequence[int], ends: Collection[int]
+) -> list[tuple[int, ...]]:
+    """A response of each length to one prompt, without the tokens that end a turn."""
+    torch.manual_seed(_SEED)
+    longest = max(counts)
+    drawn = model.generate(
+        torch.tensor([prompt] * len(counts)),
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        min_new_tokens=longest,
+        max_new_tokens=longest,
+        suppress_tokens=sorted(ends),
+    )
+    return [
+        tuple(row[len(prompt) : len(prompt) + count])
+        for row, count in zip(drawn.tolist(), counts, strict=True)
+    ]
 
 
 def _lengths(name: str, pairs: int) -> list[tuple[int, int, int]]:

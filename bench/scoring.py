@@ -1,10 +1,11 @@
 """How fast is the scorer, and how exact, beside others who compute the same log-probabilities?
 
-    python bench/scoring.py [--workload fixed] [--rounds 5] [--pairs 8] [--clock processor]
+    python bench/scoring.py [--workload fixed] [--rounds 5] [--pairs 8] [--only exact] [--clock processor]
 
 Everybody scores the same pairs by the same two checkpoints, with the same threads and allocator: the
 embedded model, and a copy with 1 % of noise as the policy. Rounds are interleaved, figures are medians over
-them. `fast` is told with what it multiplies in here. The last line printed is that of the ratios.
+them. `fast` is told with what it multiplies in here. The most memory that everybody takes is that of one
+round of `fixed` in a process of its own. The last line printed is that of the ratios.
 
 On a machine that others use, `--clock processor` counts the seconds that processors worked for a peer, by
 thread, instead of those that passed.
@@ -16,15 +17,18 @@ import os
 import platform
 import resource
 import statistics
+import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scorer_peers as peers
 import torch
+from scorer_arithmetic import CLOCKS, Clock, gemm_peak, useful_flops
 from scorer_workload import Pair, workload
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -32,9 +36,11 @@ from selfie.models.cache import default_cache
 from selfie.models.embedded import embedded_checkpoint
 from selfie.models.loading import load_policy
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
+from selfie.scoring.precision import Mode
 
 SLOW = ("hf-bf16",)
-HIDDEN, LAYERS, VOCABULARY, BLOCKS = 576, 30, 49_152, 106_168_320
+QUICK = ("exact", "fast", "hf-fp32", "hf-bf16")
+"""Whose latency is told."""
 
 
 def noisy(directory: Path) -> PreTrainedModel:
@@ -47,65 +53,51 @@ def noisy(directory: Path) -> PreTrainedModel:
     return model
 
 
-def field(batch: int) -> tuple[dict[str, peers.Peer], dict[str, str], PreferenceEngine]:
-    """Who takes part, who does not and why, and the scorer."""
-    directory = embedded_checkpoint("smollm2-135m-instruct", default_cache())
-    reference, policy = load_policy(directory), noisy(directory)
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    halves = [load_policy(directory).bfloat16() for _ in range(2)]
-    halves[0].load_state_dict(policy.state_dict())
-    engine = PreferenceEngine(Checkpoint(policy, "policy"), Checkpoint(reference, "reference"))
-    own = load_policy(directory), load_policy(directory)
-    own[0].load_state_dict(policy.state_dict())
+class Models:
+    """Policy and reference, loaded when somebody asks for them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.tokenizer = AutoTokenizer.from_pretrained(directory)
+
+    @cached_property
+    def engine(self) -> PreferenceEngine:
+        """The scorer, on weights of its own: it lays them out anew."""
+        policy, reference = noisy(self._directory), load_policy(self._directory)
+        return PreferenceEngine(Checkpoint(policy, "policy"), Checkpoint(reference, "reference"))
+
+    @cached_property
+    def plain(self) -> tuple[PreTrainedModel, PreTrainedModel]:
+        """In float32."""
+        return noisy(self._directory), load_policy(self._directory)
+
+    @cached_property
+    def halves(self) -> tuple[PreTrainedModel, PreTrainedModel]:
+        """In bfloat16."""
+        return noisy(self._directory).bfloat16(), load_policy(self._directory).bfloat16()
+
+
+def field(
+    models: Models, batch: int, only: str | None = None
+) -> tuple[dict[str, peers.Peer], dict[str, str]]:
+    """Who takes part, and who does not and why."""
     makers: dict[str, Callable[[], peers.Peer]] = {
-        "exact": lambda: peers.ours(engine, "exact"),
-        "fast": lambda: peers.ours(engine, "fast"),
-        "hf-fp32": lambda: peers.naive(*own, batch),
-        "hf-fp32-keep": lambda: peers.naive(*own, batch, keep=True),
-        "hf-bf16": lambda: peers.naive(halves[0], halves[1], batch),
-        "trl-1.16": lambda: peers.trl(*own, batch),
-        "lm-eval": lambda: peers.lm_eval(*own, tokenizer, batch),
-        "rewardbench": lambda: peers.rewardbench(*own, tokenizer, batch),
+        "exact": lambda: peers.ours(models.engine, "exact"),
+        "fast": lambda: peers.ours(models.engine, "fast"),
+        "hf-fp32": lambda: peers.naive(*models.plain, batch),
+        "hf-fp32-keep": lambda: peers.naive(*models.plain, batch, keep=True),
+        "hf-bf16": lambda: peers.naive(*models.halves, batch),
+        "trl-1.16": lambda: peers.trl(*models.plain, batch),
+        "lm-eval": lambda: peers.lm_eval(*models.plain, models.tokenizer, batch),
+        "rewardbench": lambda: peers.rewardbench(*models.plain, models.tokenizer, batch),
     }
     found, missing = {}, dict(peers.NOT_TO_BE_HAD)
-    for name, make in makers.items():
+    for name in [only] if only else list(makers):
         try:
-            found[name] = make()
+            found[name] = makers[name]()
         except ImportError as error:
             missing[name] = str(error)
-    return found, missing, engine
-
-
-def processor_seconds() -> float:
-    """Seconds of work, by thread."""
-    return time.process_time() / torch.get_num_threads()
-
-
-Clock = Callable[[], float]
-CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": processor_seconds}
-
-
-def gemm_peak(clock: Clock) -> float:
-    """FLOP/s of the best of several float32 products, measured now."""
-    best = 0.0
-    for rows, inner, columns in ((2048, 2048, 2048), (1024, 576, 3072), (4096, 1024, 1024)):
-        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
-        for _ in range(4):
-            started = clock()
-            left @ right
-            best = max(best, 2 * rows * inner * columns / max(clock() - started, 1e-9))
-    return best
-
-
-def useful_flops(pairs: Sequence[Pair]) -> float:
-    """The least that two models need: each prompt once, the head on responses alone, causal attention."""
-    total = 0.0
-    for prompt, *responses in pairs:
-        own = [len(response) for response in responses]
-        tokens = len(prompt) + sum(own)
-        seen = len(prompt) ** 2 / 2 + sum(count * (len(prompt) + count / 2) for count in own)
-        total += 2 * (2 * BLOCKS * tokens + 4 * LAYERS * HIDDEN * seen + 2 * HIDDEN * VOCABULARY * sum(own))
-    return total
+    return found, missing
 
 
 def measured(
@@ -136,14 +128,14 @@ def measured(
             "gemm_peak_gflops": peak / 1e9,
             "gflop_a_pair": work / 1e9,
             "peers": {
-                who: _row(values, sums[who], sums["exact"], tokens=tokens, share=work / peak)
+                who: _row(values, sums[who], sums.get("exact", ()), tokens=tokens, share=work / peak)
                 for who, values in seconds.items()
             },
         }
 
 
 def _row(
-    values: list[float], sums: list[float], exact: list[float], *, tokens: float, share: float
+    values: list[float], sums: list[float], exact: Sequence[float], *, tokens: float, share: float
 ) -> dict[str, float]:
     typical = statistics.median(values)
     return {
@@ -151,7 +143,7 @@ def _row(
         "pairs_per_second": 1 / typical,
         "useful_tokens_per_second": 2 * tokens / typical,
         "share_of_gemm_peak": share / typical,
-        "difference_from_exact": max(abs(a - b) for a, b in zip(sums, exact, strict=False)),
+        "difference_from_exact": max((abs(a - b) for a, b in zip(sums, exact, strict=False)), default=0.0),
         "rounds": len(values),
     }
 
@@ -164,6 +156,16 @@ def latency(score: peers.Peer, pair: Pair, calls: int, clock: Clock) -> dict[str
         score([pair])
         taken.append(clock() - started)
     return {"p50": statistics.median(taken), "p99": float(np.percentile(taken, 99)), "calls": calls}
+
+
+def peak_memory(who: str, batch: int) -> float:
+    """MiB that a process takes at most which loads the models and lets one of them score `fixed` once."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "figures.json")
+        command = [sys.executable, __file__, "--only", who, "--workload", "fixed", "--rounds", "1"]
+        command += ["--batch", str(batch), "--output", str(file)]
+        subprocess.run(command, check=True, capture_output=True)
+        return float(json.loads(file.read_text())["peak_memory_mib"][who])
 
 
 def ratios(found: dict[str, Any]) -> str:
@@ -192,6 +194,7 @@ def main() -> None:
     parser.add_argument("--slow-pairs", type=int, default=8, help="pairs for those who are slow here")
     parser.add_argument("--slow-rounds", type=int, default=5)
     parser.add_argument("--latency-calls", type=int, default=20, help="calls of one pair, one by one")
+    parser.add_argument("--only", help="one of them, without latency and comparison")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--output", type=Path, default=Path("bench/scoring.json"))
     options = parser.parse_args()
@@ -199,7 +202,8 @@ def main() -> None:
     directory = embedded_checkpoint("smollm2-135m-instruct", default_cache())
     loads = {name: workload(name, options.pairs, directory) for name in names}
     clock = CLOCKS[options.clock]
-    field_, missing, engine = field(options.batch)
+    models = Models(directory)
+    field_, missing = field(models, options.batch, options.only)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     before = json.loads(options.output.read_text()) if options.output.exists() else {}
     for score in field_.values():
@@ -208,7 +212,6 @@ def main() -> None:
         "machine": {"processor": platform.processor() or platform.machine(), "processors": os.cpu_count()},
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "products": {mode: engine.arithmetic(mode).products for mode in ("exact", "balanced", "fast")},
         "missing": missing,
         "workloads": before.get("workloads", {}),
     }
@@ -216,11 +219,17 @@ def main() -> None:
         for figures in measured(name, loads[name], options, field_):
             found["workloads"][name] = figures
             options.output.write_text(json.dumps(found, indent=2) + "\n")
-    found["latency"] = before.get("latency", {})
-    if "fixed" in loads and options.latency_calls:
-        pair, calls = loads["fixed"][0], options.latency_calls
-        found["latency"] = {who: latency(field_[who], pair, calls, clock) for who in ("exact", "hf-fp32")}
-    found["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if options.only:
+        found["peak_memory_mib"] = {options.only: own}
+    else:
+        found["latency"] = before.get("latency", {})
+        if "fixed" in loads and options.latency_calls:
+            pair, calls = loads["fixed"][0], options.latency_calls
+            found["latency"] = {who: latency(field_[who], pair, calls, clock) for who in QUICK}
+        modes: tuple[Mode, ...] = ("exact", "balanced", "fast")
+        found["products"] = {mode: models.engine.arithmetic(mode).products for mode in modes}
+        found["peak_memory_mib"] = {who: peak_memory(who, options.batch) for who in field_}
     options.output.write_text(json.dumps(found, indent=2) + "\n")
     sys.stdout.write(json.dumps(found, indent=2) + "\n" + ratios(found) + "\n")
 

@@ -20,10 +20,11 @@ PLOT = ROOT / "docs/images/scoring.svg"
 def speed(found: Mapping[str, Any]) -> str:
     """A row for each peer and workload."""
     heads = ["workload", "who", "s a pair", "pairs/s", "useful tokens/s", "share of GEMM peak"]
-    heads += ["times hf-fp32", "nats from `exact`", "rounds"]
+    heads += ["times hf-fp32", "times hf-bf16", "nats from `exact`", "peak MiB", "rounds"]
     rows = [_row(heads), _row(["---"] * len(heads))]
+    memory = found["peak_memory_mib"]
     for name, workload in found["workloads"].items():
-        plain = workload["peers"]["hf-fp32"]["seconds_a_pair"]
+        plain, rounded = (workload["peers"][who]["seconds_a_pair"] for who in ("hf-fp32", "hf-bf16"))
         for who, row in workload["peers"].items():
             rows.append(
                 _row(
@@ -35,7 +36,9 @@ def speed(found: Mapping[str, Any]) -> str:
                         f"{row['useful_tokens_per_second']:.0f}",
                         f"{row['share_of_gemm_peak']:.0%}",
                         f"{plain / row['seconds_a_pair']:.2f}",
+                        f"{rounded / row['seconds_a_pair']:.2f}",
                         f"{row['difference_from_exact']:.1e}",
+                        f"{memory[who]:.0f}" if name == "fixed" else "–",
                         str(row["rounds"]),
                     ]
                 )
@@ -46,9 +49,18 @@ def speed(found: Mapping[str, Any]) -> str:
         f"{workload['gemm_peak_gflops']:.0f} GFLOP/s."
         for name, workload in found["workloads"].items()
     ]
+    late = [
+        f"`{who}` {1000 * row['p50']:.0f} · {1000 * row['p99']:.0f} ms"
+        for who, row in found["latency"].items()
+    ]
+    told.append(f"A pair of `fixed` by itself, p50 · p99 of {_calls(found)} calls: {', '.join(late)}.")
     absent = [f"{name}: {why}." for name, why in found["missing"].items()]
     products = ", ".join(f"`{mode}` in {products}" for mode, products in found["products"].items())
     return "\n".join([*rows, "", *told, f"Products here: {products}. Not measured: {' '.join(absent)}"])
+
+
+def _calls(found: Mapping[str, Any]) -> int:
+    return max(int(row["calls"]) for row in found["latency"].values())
 
 
 def errors(found: Mapping[str, Any]) -> str:

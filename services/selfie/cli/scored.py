@@ -92,7 +92,7 @@ def _computed(request: scoring_pb2.RankRequest, place: Place) -> scoring_pb2.Ran
         )
         for role, uri in (("policy", place.policy), ("reference", place.reference))
     )
-    scorer = load_scorer(policy, reference, device=place.device, token_budget=1024)
+    scorer = load_scorer(policy, reference, device=place.device, token_budget=2048)
     responses = [response_of(response) for response in request.responses]
     ranking = scorer.rank(prompt_of(request.prompt), responses, options_of(request.options))
     return rank_response(ranking, scorer, request.options)

@@ -34,7 +34,7 @@ def main() -> None:
             weights("policy", settings.policy, settings.policy_digest, verify=verify),
             weights("reference", settings.reference, settings.reference_digest, verify=verify),
             device=settings.device,
-            token_budget=settings.token_budget,
+            token_budget=settings.batch_token_budget,
             calibration=settings.calibration,
             precision=settings.precision,
             prompts=prompts,
@@ -45,7 +45,7 @@ def main() -> None:
             weights(f"{FIELD}.policy", name.policy, name.policy_digest, verify=True),
             weights(f"{FIELD}.reference", name.reference, name.reference_digest, verify=True),
             device=settings.device,
-            token_budget=settings.token_budget,
+            token_budget=settings.batch_token_budget,
             precision=settings.precision,
             prompts=prompts,
         )

@@ -55,9 +55,13 @@ class Adapter:
     updates: Mapping[tuple[int, str], tuple[Update, ...]]
 
     def add(self, layer: int, projection: str, x: Tensor, out: Tensor) -> None:
-        """Onto ``out`` [rows, out], what the adapter makes of ``x`` [rows, in]."""
+        """Onto ``out`` [rows, out], what the adapter makes of ``x`` [rows, in], in float32 whatever they are."""
         for update in self.updates.get((layer, projection), ()):
-            out[:, update.columns].addmm_(torch.mm(x, update.down.T), update.up.T)
+            inner = torch.mm(x.to(update.down.dtype), update.down.T)
+            if out.dtype == inner.dtype:
+                out[:, update.columns].addmm_(inner, update.up.T)
+            else:
+                out[:, update.columns] += torch.mm(inner, update.up.T)
 
 
 def read_adapter(directory: Path, model: torch.nn.Module, *, field: str = "policy") -> Adapter:

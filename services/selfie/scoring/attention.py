@@ -134,7 +134,7 @@ def _merged(looking: Looking, seen: KeysValues, spans: Sequence[slice], scaling:
         itself, own_sum = attention(*looking.at(span), is_causal=True, scale=scaling)
         here = slice(span.start - all_of_them.start, span.stop - all_of_them.start)
         # The share of the prompt in the sum over both.
-        share = torch.sub(before_sum[:, :, here], own_sum).sigmoid_()[..., None]
+        share = torch.sub(before_sum[:, :, here], own_sum).sigmoid_()[..., None].to(itself.dtype)
         torch.lerp(itself, before[:, :, here], share, out=out[:, :, span])
 
 

@@ -55,7 +55,11 @@ class Block:
 
 
 class Decoder:
-    """The body of one model, in products of one dtype."""
+    """The body of one model, in products of one dtype.
+
+    That is also the dtype of everything that lies between products; the stream that all layers add to is
+    float32 whatever they multiply in.
+    """
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
         body, config = model.base_model, model.config.get_text_config()
@@ -73,9 +77,10 @@ class Decoder:
     def states(self, batch: Batch, adapters: Adapters = (None,)) -> tuple[Tensor, list[KeptPrompt]]:
         """Final, normalised hidden states [copies, scored, hidden], and the prompts to keep."""
         stream = self._embedding(batch.ids).repeat(len(adapters), 1)
-        rotation = self._rotation(stream[None], batch.positions[None])
+        space = _Space.of(stream, self._heads, self._blocks[0])
+        rotation = self._rotation(space.qkv, batch.positions[None])
         cos, sin = (each[0, :, : self._heads.size // 2] for each in rotation)
-        going = _Pass(batch, adapters, cos, sin, _Space.of(stream, self._heads, self._blocks[0]))
+        going = _Pass(batch, adapters, cos, sin, space)
         looked_at: list[list[KeysValues]] = []
         for index, block in enumerate(self._blocks):
             looking = self._looking(index, block, stream, going)
@@ -84,8 +89,9 @@ class Decoder:
             if index + 1 == len(self._blocks):
                 stream, going = self._narrowed(stream, going)
             self._transform(index, block, stream, going)
-        _normalise(stream, self._norm, self._epsilon, out=going.space.normed)
-        found = going.space.normed.view(len(adapters), len(batch.wanted), -1)
+        found = torch.empty_like(stream)
+        _normalise(stream, self._norm, self._epsilon, out=found)
+        found = found.view(len(adapters), len(batch.wanted), -1)
         return _scored(found, batch), _kept(found, looked_at, batch)
 
     def _looking(self, index: int, block: Block, stream: Tensor, going: "_Pass") -> Looking:
@@ -151,12 +157,12 @@ class _Space:
     @classmethod
     def of(cls, stream: Tensor, heads: Heads, block: Block) -> "_Space":
         """For a stream [rows, hidden] through layers like this one."""
-        rows = len(stream)
+        rows, weight = len(stream), block.gate_up.weight
         return cls(
-            torch.empty_like(stream),
-            stream.new_empty(rows, heads.width),
-            stream.new_empty(rows, heads.query * heads.size),
-            stream.new_empty(rows, len(block.gate_up.weight)),
+            weight.new_empty(stream.shape),
+            weight.new_empty(rows, heads.width),
+            weight.new_empty(rows, heads.query * heads.size),
+            weight.new_empty(rows, len(weight)),
         )
 
 
@@ -188,10 +194,12 @@ def _block(layer: Any, dtype: torch.dtype) -> Block:
 
 
 def _normalise(stream: Tensor, weight: Tensor, epsilon: float, *, out: Tensor) -> Tensor:
-    """RMS norm over the last axis."""
-    torch.mul(stream, stream, out=out)
-    scale = out.mean(-1, keepdim=True).add_(epsilon).rsqrt_()
-    return torch.mul(stream, scale, out=out).mul_(weight)
+    """RMS norm over the last axis, computed in the stream's dtype whatever that of ``out``."""
+    length = torch.linalg.vector_norm(stream, dim=-1, keepdim=True)
+    scale = length.square_().div_(stream.shape[-1]).add_(epsilon).rsqrt_()
+    if out.dtype == stream.dtype:
+        return torch.mul(stream, scale, out=out).mul_(weight)
+    return out.copy_(torch.mul(stream, scale).mul_(weight))
 
 
 def _adapt(adapters: Adapters, layer: int, projection: str, x: Tensor, out: Tensor) -> None:

@@ -74,7 +74,7 @@ class PreferenceEngine:
         policy: Checkpoint,
         reference: Checkpoint,
         *,
-        token_budget: int = 1024,
+        token_budget: int = 2048,
         prompts: PromptCache | None = None,
         machine: Machine | None = None,
     ) -> None:
@@ -168,7 +168,7 @@ class PreferenceEngine:
     ) -> list[Projected]:
         lanes = [checkpoint.lane for checkpoint in checkpoints]
         rounded = products == "bfloat16"
-        # Rounded products are of rounded weights there; attention is to stay as it is.
+        # Where products are rounded, their factors are bfloat16 already.
         with reduced("float32" if rounded else products, self._device):
             states = self._backbone.states(lanes, rows, products=products, keep_prompts=keep)
         return [

@@ -16,10 +16,10 @@ from selfie.scoring.machines import mm_rounded, product_weight
 
 @dataclass(frozen=True)
 class Tile:
-    """Tokens and vocabulary columns that are projected at once."""
+    """Tokens and vocabulary columns that are projected at once: on processors, what their caches hold."""
 
     tokens: int = 512
-    columns: int = 4096
+    columns: int = 1024
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ EXACT: Final = "exact"
 AUTO: Final = "auto"
 """`fast`, and `exact` for the pairs that `fast` cannot tell apart surely: the labels are those of `exact`."""
 
-_ERRORS = MappingProxyType({"float32": (5e-5, 4e-6), "tf32": (5e-2, 1e-3), "bfloat16": (0.4, 8e-3)})
+_ERRORS = MappingProxyType({"float32": (5e-5, 4e-6), "tf32": (5e-2, 1e-3), "bfloat16": (0.8, 8e-3)})
 """By products: nats that a sum may be off by, and how many more for each token; see docs/performance.md.
 
 Measured on SmolLM2-135M against float64 on the same ids of natural text. Another model is to be measured
@@ -42,8 +42,8 @@ def error_bound(tokens: int, *, lam: float = 0.0, products: Products = "float32"
 class Arithmetic:
     """A mode, and what it comes to on a machine.
 
-    ``products``: what the inputs of matrix products are rounded to; what is kept between them, and all
-    sums, are float32 at least.
+    ``products``: what the inputs of matrix products are rounded to. In bfloat16 their results are too; what
+    all layers add to, norms, and log-probabilities are float32 at least.
     """
 
     mode: Mode

@@ -1,7 +1,7 @@
 """Matrix products with the weights of a layer, written where their result is wanted.
 
-Weights may be of a smaller dtype than what they are multiplied with: then both factors are rounded to it,
-and what is added up stays as it was.
+What is multiplied has the dtype of the weights, and so has what is written; what is added onto may be of a
+larger one.
 """
 
 from collections.abc import Sequence
@@ -20,24 +20,18 @@ class Projection:
 
     def write(self, x: Tensor, out: Tensor) -> None:
         """Into ``out`` [rows, out], of the projection of ``x`` [rows, in]."""
-        if self.weight.dtype != x.dtype:
-            out.copy_(self._rounded(x))
-            return
         torch.mm(x, self.weight.T, out=out)
         if self.bias is not None:
             out += self.bias
 
     def add(self, x: Tensor, out: Tensor) -> None:
         """Onto what ``out`` holds."""
-        if self.weight.dtype != x.dtype:
-            out += self._rounded(x)
-            return
-        out.addmm_(x, self.weight.T)
+        if out.dtype == x.dtype:
+            out.addmm_(x, self.weight.T)
+        else:
+            out += torch.mm(x, self.weight.T)
         if self.bias is not None:
             out += self.bias
-
-    def _rounded(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 def fused(layers: Sequence[nn.Linear], dtype: torch.dtype) -> Projection:
@@ -52,6 +46,9 @@ def fused(layers: Sequence[nn.Linear], dtype: torch.dtype) -> Projection:
         parts = torch.split(weight, [layer.out_features for layer in layers])
         for layer, part in zip(layers, parts, strict=True):
             layer.weight = nn.Parameter(part, requires_grad=False)
+    elif dtype != weight.dtype:
+        # A copy anyway, so that it may lie as products on processors read it: input by input.
+        weight = weight.to(dtype).T.contiguous().T
     biases = [layer.bias.detach() for layer in layers if layer.bias is not None]
     bias = torch.cat(biases).to(dtype) if biases else None
-    return Projection(weight.to(dtype), bias)
+    return Projection(weight, bias)

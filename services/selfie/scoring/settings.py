@@ -44,7 +44,10 @@ class ScoringSettings(ServerSettings):
     weights_memory_mib: int = Field(4096, ge=0, description="Memory for such weights, in MiB.")
     device: str = Field("cpu", description="Device of both models, for example cpu or cuda:0.")
     token_budget: int = Field(
-        1024, ge=1, description="Tokens computed at once; a prompt with a longer response runs alone."
+        1024, ge=1, description="Tokens of online calls computed at once; a longer response runs alone."
+    )
+    batch_token_budget: int = Field(
+        2048, ge=1, description="Tokens of a data set computed at once, where no call waits for them."
     )
     max_waiting_calls: int = Field(
         64, ge=1, description="Calls that may wait or run; beyond that they are refused as overload."

@@ -14,7 +14,7 @@ from selfie.models.loading import load_policy
 from selfie.scoring.adapters import read_adapter
 from selfie.scoring.engine import Checkpoint, PreferenceEngine
 from selfie.scoring.loading import Weights, load_scorer
-from selfie.scoring.precision import error_bound
+from selfie.scoring.precision import Machine, error_bound
 from selfie.scoring.prompts import PromptCache
 from selfie.scoring.rows import Row, Wanted
 
@@ -81,6 +81,20 @@ def test_an_adapters_prompts_are_kept_apart_from_its_references(tiny_checkpoint:
         assert one.policy_logprob == pytest.approx(two.policy_logprob, abs=2 * error_bound(one.tokens))
         assert one.reference_logprob == pytest.approx(two.reference_logprob, abs=2 * error_bound(one.tokens))
     assert engine.policy_tokens(ROWS)[0].sum() == pytest.approx(first[0].policy_logprob, abs=1e-3)
+
+
+def test_an_adapter_is_added_in_rounded_products_too(tiny_checkpoint: Path, tmp_path: Path):
+    write_adapter(tiny_checkpoint, tmp_path)
+    base = load_policy(tiny_checkpoint)
+    policy, reference = Checkpoint(base, "a" * 64, read_adapter(tmp_path, base)), Checkpoint(base, "b" * 64)
+    engine = PreferenceEngine(policy, reference, prompts=PromptCache(1 << 24), machine=Machine(bfloat16=True))
+    exact, wanted = engine.score(ROWS, Wanted()), Wanted(mode="fast", keep_prompts=True)
+    for found in (engine.score(ROWS, wanted), engine.score(ROWS, wanted)):
+        for one, two in zip(exact, found, strict=True):
+            bound = two.arithmetic.error_bound(one.tokens)
+            assert one.policy_logprob == pytest.approx(two.policy_logprob, abs=bound)
+            assert one.reference_logprob == pytest.approx(two.reference_logprob, abs=bound)
+            assert one.policy_logprob != two.policy_logprob
 
 
 def test_a_scorer_takes_an_adapter_for_its_policy_and_the_tokenizer_of_its_reference(

@@ -18,14 +18,17 @@ from selfie.runs.steps import Step
 
 ProcessKind: TypeAlias = Literal["engine", "scoring", "trainer", "program"]
 
-SCORED_TOKENS = 1024
+SCORED_TOKENS = 2048
 """Tokens that the scorer computes at once; a test compares."""
 
 PREFILL_TOKENS = 8192
 """Positions of one prefill pass of the engine; a test compares."""
 
 TILE = 512 * 4096
-"""Logits that scorer and trainer hold at a time, of each of the tensors that they need; a test compares."""
+"""Logits that the trainer holds at a time, of each of the tensors that it needs; a test compares."""
+
+SCORED_TILE = 512 * 1024
+"""Those of the scorer; a test compares."""
 
 LIBRARIES: Final[Mapping[ProcessKind, float]] = {
     "engine": 5e8,
@@ -61,7 +64,7 @@ def engine_footprint(shape: ModelShape, *, rows: float, tokens: float, prefill: 
 
 def scoring_footprint(policy: ModelShape, reference: ModelShape, *, tokens: float) -> Footprint:
     """Policy and reference on a batch of ``tokens`` packed tokens."""
-    passing = BYTES * (3 * TILE + (_of_a_layer(policy) + 8 * policy.hidden) * tokens)
+    passing = BYTES * (3 * SCORED_TILE + (_of_a_layer(policy) + 8 * policy.hidden) * tokens)
     return Footprint(policy.weight_bytes + reference.weight_bytes, LIBRARIES["scoring"] + passing)
 
 

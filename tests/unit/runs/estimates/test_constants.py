@@ -20,7 +20,7 @@ def test_the_engine_decodes_as_many_at_once():
 
 
 def test_the_scorer_computes_as_many_tokens_at_once():
-    assert ScoringSettings.model_fields["token_budget"].default == memory.SCORED_TOKENS
+    assert ScoringSettings.model_fields["batch_token_budget"].default == memory.SCORED_TOKENS
 
 
 def test_prompts_are_shared_for_the_same_architectures():
@@ -28,7 +28,7 @@ def test_prompts_are_shared_for_the_same_architectures():
 
 
 def test_tiles_of_logits_have_the_same_size():
-    assert head.Tile().tokens * head.Tile().columns == memory.TILE
+    assert head.Tile().tokens * head.Tile().columns == memory.SCORED_TILE
     assert response_head.ROWS * response_head.COLUMNS == memory.TILE
 
 
