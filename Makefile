@@ -76,7 +76,8 @@ check: $(VENV)/.dev ## Check format, lint, types, import walls, protos and gener
 
 bench bench-scoring: $(VENV)/.dev $(BENCH)/.made ## Measure the scorer against its peers, side by side; docs/performance.md
 	PYTHONPATH=$(BENCH) MALLOC_MMAP_THRESHOLD_=17179869184 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 \
-	  python bench/scoring.py $(ARGS) && python tools/performance.py
+	  sh -c 'python bench/scorer_memory.py && python bench/scoring.py $(ARGS)'
+	@python tools/performance.py
 
 $(BENCH)/.made: requirements/bench.txt | $(UV)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-config --no-deps --require-hashes \

@@ -19,11 +19,11 @@ Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "processor": processor_seconds}
 
 
-def gemm_peak(clock: Clock) -> float:
-    """FLOP/s of the best of several float32 products, measured now."""
+def gemm_peak(clock: Clock, dtype: torch.dtype = torch.float32) -> float:
+    """FLOP/s of the best of several products, measured now."""
     best = 0.0
     for rows, inner, columns in ((2048, 2048, 2048), (1024, 576, 3072), (4096, 1024, 1024)):
-        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+        left, right = torch.randn(rows, inner, dtype=dtype), torch.randn(inner, columns, dtype=dtype)
         for _ in range(4):
             started = clock()
             left @ right

@@ -1,6 +1,6 @@
 """How does a scorer hold up: alone, at ten times what it can do, and beside a data set?
 
-    python bench/scorer_load.py --policy X --reference Y [--seconds 10] [--output FILE]
+    python bench/scorer_load.py [--policy X] [--reference Y] [--seconds 10] [--output FILE]
 
 The scorer is a process of its own on loopback, and so is this one, which makes the calls: Compare on
 held-out pairs of the quickstart, each for the first time. Its own share of the processors is told, as it
@@ -26,6 +26,7 @@ from typing import Any
 import grpc
 import numpy as np
 from scorer_data import start_data_set, write_samples
+from scorer_models import write_noisy
 
 from selfie.models.cache import default_cache
 from selfie.models.resolve import resolve_model
@@ -197,14 +198,15 @@ async def figures_of(options: argparse.Namespace, address: str, run: str, model:
 def main() -> None:
     """Measures and writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--policy", default="builtin://smollm2-135m-instruct")
+    parser.add_argument("--policy", help="without it, the reference with 1 %% of noise")
     parser.add_argument("--reference", default="builtin://smollm2-135m-instruct")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rows", type=int, default=2000, help="prompts of the data set")
     parser.add_argument("--output", type=Path, default=Path("bench/scorer_load.json"))
     options = parser.parse_args()
-    model = resolve_model(options.policy, cache_root=default_cache()).directory
+    model = resolve_model(options.reference, cache_root=default_cache()).directory
     with tempfile.TemporaryDirectory() as scratch:
+        options.policy = options.policy or write_noisy(model, Path(scratch, "policy")).as_uri()
         run = Path(scratch, "run").as_uri()
         with scorer(options, run, Path(scratch)) as address:
             figures = asyncio.run(figures_of(options, address, run, model))

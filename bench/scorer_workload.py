@@ -6,13 +6,14 @@ one after the other; responses are what the model draws to them, at temperature 
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from selfie.models.chat import ChatTokenizer
@@ -32,37 +33,38 @@ class Pair(NamedTuple):
 
 def workload(name: str, pairs: int, directory: Path) -> list[Pair]:
     """So many pairs, in the tokens of the model in a directory; the same ones every time."""
-    chat, model = ChatTokenizer(directory), load_policy(directory)
+    chat = ChatTokenizer(directory)
     text = cycle(_text(chat))
     lengths = _lengths(name, pairs)
     prompts = [tuple(islice(text, count)) for count, *_ in lengths]
+    drawn = _drawn(load_policy(directory).bfloat16(), prompts, max(map(max, lengths)), chat.end_of_turn_ids)
     return [
-        Pair(prompt, *_drawn(model, prompt, counts, chat.end_of_turn_ids))
-        for prompt, (_, *counts) in zip(prompts, lengths, strict=True)
+        Pair(prompt, *(tuple(row[:count]) for row, count in zip(rows, counts, strict=True)))
+        for prompt, rows, (_, *counts) in zip(prompts, drawn, lengths, strict=True)
     ]
 
 
 @torch.no_grad()
 def _drawn(
-    model: PreTrainedModel, prompt: tuple[int, ...], counts: Sequence[int], ends: Collection[int]
-) -> list[tuple[int, ...]]:
-    """A response of each length to one prompt, without the tokens that end a turn."""
+    model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], tokens: int, ends: Collection[int]
+) -> Iterator[list[list[int]]]:
+    """Two responses of so many tokens to each prompt, without the tokens that end a turn."""
     torch.manual_seed(_SEED)
-    longest = max(counts)
+    rows = [torch.tensor(prompt) for prompt in prompts for _ in range(2)]
+    options: dict[str, Any] = {"batch_first": True, "padding_side": "left"}
     drawn = model.generate(
-        torch.tensor([prompt] * len(counts)),
+        pad_sequence(rows, **options),
+        attention_mask=pad_sequence([torch.ones_like(row) for row in rows], **options),
         do_sample=True,
         temperature=1.0,
         top_k=0,
         top_p=1.0,
-        min_new_tokens=longest,
-        max_new_tokens=longest,
+        min_new_tokens=tokens,
+        max_new_tokens=tokens,
         suppress_tokens=sorted(ends),
     )
-    return [
-        tuple(row[len(prompt) : len(prompt) + count])
-        for row, count in zip(drawn.tolist(), counts, strict=True)
-    ]
+    found = drawn[:, -tokens:].tolist()
+    return (found[first : first + 2] for first in range(0, len(found), 2))
 
 
 def _lengths(name: str, pairs: int) -> list[tuple[int, int, int]]:

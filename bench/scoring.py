@@ -4,8 +4,8 @@
 
 Everybody scores the same pairs by the same two checkpoints, with the same threads and allocator: the
 embedded model, and a copy with 1 % of noise as the policy. Rounds are interleaved, figures are medians over
-them. `fast` is told with what it multiplies in here. The most memory that everybody takes is that of one
-round of `fixed` in a process of its own. The last line printed is that of the ratios.
+them; with none, latency alone is measured. `fast` is told with what it multiplies in here. The memory that
+everybody takes is measured by bench/scorer_memory.py. The last line printed is that of the ratios.
 
 On a machine that others use, `--clock processor` counts the seconds that processors worked for a peer, by
 thread, instead of those that passed.
@@ -17,11 +17,8 @@ import os
 import platform
 import resource
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,52 +26,17 @@ import numpy as np
 import scorer_peers as peers
 import torch
 from scorer_arithmetic import CLOCKS, Clock, gemm_peak, useful_flops
+from scorer_models import Models
 from scorer_workload import Pair, workload
-from transformers import AutoTokenizer, PreTrainedModel
 
 from selfie.models.cache import default_cache
 from selfie.models.embedded import embedded_checkpoint
-from selfie.models.loading import load_policy
-from selfie.scoring.engine import Checkpoint, PreferenceEngine
+from selfie.scoring.machines import machine_of
 from selfie.scoring.precision import Mode
 
 SLOW = ("hf-bf16",)
 QUICK = ("exact", "fast", "hf-fp32", "hf-bf16")
 """Whose latency is told."""
-
-
-def noisy(directory: Path) -> PreTrainedModel:
-    """A policy not far from the model in a directory."""
-    model = load_policy(directory)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(1 + 0.01 * torch.randn_like(parameter))
-    return model
-
-
-class Models:
-    """Policy and reference, loaded when somebody asks for them."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.tokenizer = AutoTokenizer.from_pretrained(directory)
-
-    @cached_property
-    def engine(self) -> PreferenceEngine:
-        """The scorer, on weights of its own: it lays them out anew."""
-        policy, reference = noisy(self._directory), load_policy(self._directory)
-        return PreferenceEngine(Checkpoint(policy, "policy"), Checkpoint(reference, "reference"))
-
-    @cached_property
-    def plain(self) -> tuple[PreTrainedModel, PreTrainedModel]:
-        """In float32."""
-        return noisy(self._directory), load_policy(self._directory)
-
-    @cached_property
-    def halves(self) -> tuple[PreTrainedModel, PreTrainedModel]:
-        """In bfloat16."""
-        return noisy(self._directory).bfloat16(), load_policy(self._directory).bfloat16()
 
 
 def field(
@@ -107,9 +69,11 @@ def measured(
     clock = CLOCKS[options.clock]
     seconds: dict[str, list[float]] = {who: [] for who in field_}
     sums: dict[str, list[float]] = {}
-    peaks = []
+    peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
+    rounded = {"hf-bf16", "fast"} if machine_of(torch.device("cpu")).bfloat16 else {"hf-bf16"}
     for number in range(options.rounds):
-        peaks.append(gemm_peak(clock))
+        for dtype, found in peaks.items():
+            found.append(gemm_peak(clock, dtype))
         for who, score in field_.items():
             some = pairs[: options.slow_pairs] if who in SLOW else pairs
             if who in SLOW and number >= options.slow_rounds:
@@ -119,17 +83,19 @@ def measured(
             seconds[who].append((clock() - started) / len(some))
             told = f"{seconds[who][-1]:.3f} s a pair, load {os.getloadavg()[0]:.1f}"
             sys.stderr.write(f"{name} round {number} {who}: {told}\n")
-        peak, work = statistics.median(peaks), useful_flops(pairs) / len(pairs)
+        plain, half = (statistics.median(found) for found in peaks.values())
+        work = useful_flops(pairs) / len(pairs)
         tokens = sum(len(part) for pair in pairs for part in pair) / len(pairs)
         yield {
             "pairs": len(pairs),
             "clock": options.clock,
             "load": os.getloadavg()[0],
-            "gemm_peak_gflops": peak / 1e9,
+            "gemm_peak_gflops": {"float32": plain / 1e9, "bfloat16": half / 1e9},
             "gflop_a_pair": work / 1e9,
             "peers": {
                 who: _row(values, sums[who], sums.get("exact", ()), tokens=tokens, share=work / peak)
                 for who, values in seconds.items()
+                for peak in [half if who in rounded else plain]
             },
         }
 
@@ -156,16 +122,6 @@ def latency(score: peers.Peer, pair: Pair, calls: int, clock: Clock) -> dict[str
         score([pair])
         taken.append(clock() - started)
     return {"p50": statistics.median(taken), "p99": float(np.percentile(taken, 99)), "calls": calls}
-
-
-def peak_memory(who: str, batch: int) -> float:
-    """MiB that a process takes at most which loads the models and lets one of them score `fixed` once."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "figures.json")
-        command = [sys.executable, __file__, "--only", who, "--workload", "fixed", "--rounds", "1"]
-        command += ["--batch", str(batch), "--output", str(file)]
-        subprocess.run(command, check=True, capture_output=True)
-        return float(json.loads(file.read_text())["peak_memory_mib"][who])
 
 
 def ratios(found: dict[str, Any]) -> str:
@@ -219,17 +175,16 @@ def main() -> None:
         for figures in measured(name, loads[name], options, field_):
             found["workloads"][name] = figures
             options.output.write_text(json.dumps(found, indent=2) + "\n")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found["latency"] = before.get("latency", {})
+    found["peak_memory_mib"] = before.get("peak_memory_mib", {})
     if options.only:
-        found["peak_memory_mib"] = {options.only: own}
+        found["peak_memory_mib"] = {options.only: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     else:
-        found["latency"] = before.get("latency", {})
         if "fixed" in loads and options.latency_calls:
             pair, calls = loads["fixed"][0], options.latency_calls
             found["latency"] = {who: latency(field_[who], pair, calls, clock) for who in QUICK}
         modes: tuple[Mode, ...] = ("exact", "balanced", "fast")
         found["products"] = {mode: models.engine.arithmetic(mode).products for mode in modes}
-        found["peak_memory_mib"] = {who: peak_memory(who, options.batch) for who in field_}
     options.output.write_text(json.dumps(found, indent=2) + "\n")
     sys.stdout.write(json.dumps(found, indent=2) + "\n" + ratios(found) + "\n")
 

@@ -1,7 +1,7 @@
 """Makes tables and plot of docs/performance.md from what was measured: ``python tools/performance.py``.
 
-`bench/scoring.py`, `bench/precision.py` and `bench/scorer_load.py` leave their figures as JSON in bench;
-nothing in the tables is written by hand.
+`bench/scoring.py` and its like leave their figures as JSON in bench; nothing in the tables is written by
+hand.
 """
 
 import json
@@ -45,8 +45,11 @@ def speed(found: Mapping[str, Any]) -> str:
             )
     told = [
         f"{name}: {workload['pairs']} pairs a round, {workload['gflop_a_pair']:.0f} GFLOP each; "
-        f"{workload['clock']} seconds, load {workload['load']:.0f}; best float32 product "
-        f"{workload['gemm_peak_gflops']:.0f} GFLOP/s."
+        f"{workload['clock']} seconds, load {workload['load']:.0f}; best product "
+        + " and ".join(
+            f"{peak:.0f} GFLOP/s in {dtype}" for dtype, peak in workload["gemm_peak_gflops"].items()
+        )
+        + "."
         for name, workload in found["workloads"].items()
     ]
     late = [
@@ -80,6 +83,27 @@ def errors(found: Mapping[str, Any]) -> str:
     return "\n".join([*rows, "", told])
 
 
+def profile(found: Mapping[str, Any]) -> str:
+    """Where the time of a pair goes, by mode."""
+    rows = [
+        _row(["mode", "part", "ms a pair", "of all", "TFLOP/s"]),
+        _row(["---"] * 5),
+    ]
+    for mode, figures in found["modes"].items():
+        whole = sum(part["milliseconds_a_pair"] for part in figures["parts"].values())
+        for what, part in figures["parts"].items():
+            taken, speed = part["milliseconds_a_pair"], part["tflops"]
+            reached = "–" if speed is None else f"{speed:.2f} of {figures['peak_tflops']:.2f}"
+            rows.append(_row([mode, what, f"{taken:.0f}", f"{taken / whole:.0%}", reached]))
+    told = [
+        f"`{mode}` takes {figures['milliseconds_a_pair']:.0f} ms a pair without the profiler; at the best "
+        f"product seen, the useful arithmetic ({found['gflop_a_pair']:.0f} GFLOP) alone would take "
+        f"{figures['useful_at_peak_milliseconds']:.0f}."
+        for mode, figures in found["modes"].items()
+    ]
+    return "\n".join([*rows, "", *told])
+
+
 def load(found: Mapping[str, Any]) -> str:
     """What the load generator told."""
     overload, alone, beside = (
@@ -99,10 +123,37 @@ def load(found: Mapping[str, Any]) -> str:
     return "\n".join([_row(["figure", ""]), _row(["---", "---"]), *(_row(list(row)) for row in rows)])
 
 
+def engines(found: Mapping[str, Any]) -> str:
+    """Tokens a second of everybody who samples, each turn of its own."""
+    rows = [_row(["who", "tokens/s in each round", "median", "the engine is so many times as fast"])]
+    rows.append(_row(["---"] * 4))
+    for who, speeds in found["tokens_per_second"].items():
+        told = " · ".join(f"{speed:.0f}" for speed in speeds[1:])
+        rows.append(_row([who, told, f"{found['medians'][who]:.0f}", f"{found['times'][who]:.2f}"]))
+    told = [f"{found['responses']} responses a round, load {found['load_average']:.0f}."]
+    return "\n".join([*rows, "", *told, *(f"Not there: {who}." for who in found["absent"])])
+
+
+def generation(found: Mapping[str, Any]) -> str:
+    """What the generation service adds to its engine."""
+    rows = [_row(["", "engine", "service", "difference"]), _row(["---"] * 4)]
+    speeds, times = found["tokens_per_second"], found["latency_ms_p50"]
+    lost, added = found["throughput_lost_percent"], found["latency_added_ms_p50"]
+    rows.append(_row(["tokens/s", f"{speeds['engine']:.0f}", f"{speeds['service']:.0f}", f"{-lost:+.1f} %"]))
+    rows.append(_row(["ms a call, p50", f"{times['engine']}", f"{times['service']}", f"{added:+.1f} ms"]))
+    told = (
+        f"Medians of {found['rounds']} rounds and {found['calls']} calls, load {found['load_average']:.0f}."
+    )
+    return "\n".join([*rows, "", told])
+
+
 TABLES = {
     "tools/performance.py speed": (speed, "scoring.json"),
+    "tools/performance.py profile": (profile, "scorer_profile.json"),
     "tools/performance.py errors": (errors, "precision.json"),
     "tools/performance.py load": (load, "scorer_load.json"),
+    "tools/performance.py engines": (engines, "results/engines.json"),
+    "tools/performance.py generation": (generation, "results/generation.json"),
 }
 
 

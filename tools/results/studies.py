@@ -25,7 +25,7 @@ class Study:
     """Variants of one run over several random seeds.
 
     ``variants``: files of ``folder`` by name, and what the tables call them. ``shape`` tells people
-    how large the runs are.
+    how large the runs are. ``may_be_kept``: all that its runs read and write is the project's own.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Study:
     prefix: str
     variants: Mapping[str, str]
     seeds: tuple[int, ...]
+    may_be_kept: bool = False
 
     def run_name(self, variant: str, seed: int) -> str:
         """Name of a variant's run with one random seed."""
@@ -101,6 +102,7 @@ STUDIES = {
                 "reference-none": "judge's reference: none",
             },
             seeds=(1, 2, 3, 4, 5, 6),
+            may_be_kept=True,
         ),
         Study(
             name="human",

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "tools/results"))
 from document import tables, wins
 from studies import STUDIES, Study
 
+from keeping import keep
 from pages import with_table
+from selfie.artifacts.run_files import write_status
 from selfie.artifacts.store import open_store
 from selfie.compare.comparing import compare_runs
+from selfie.runs.conditions import Condition
 from selfie.runs.load import parse_run
+from selfie.runs.status import RunStatus
 
 QUICKSTART = STUDIES["quickstart"]
+END = datetime(2026, 11, 22, tzinfo=UTC)
+COMPLETED = RunStatus(
+    conditions=(Condition(type="Succeeded", status="True", reason="Completed", last_transition_time=END),)
+)
 EASY = "The cat sat on the mat. It was a warm day, and it slept."
 HARD = "Institutional considerations necessitate deliberation."
 LABELLED = {
@@ -111,3 +120,21 @@ def test_the_page_has_a_place_for_the_tables_of_every_study():
         assert "| new |" in with_table(page, f"tools/results {name}", "| new |")
     with pytest.raises(ValueError, match="no <!-- table: another -->"):
         with_table(page, "another", "| new |")
+
+
+def test_what_is_kept_of_completed_runs_gives_the_same_tables(
+    tmp_path: Path, publish: Callable[..., Path], spec_of
+):
+    for variant in ("main", "judge-random"):
+        run = spec_of(f"paper-{variant}-s1", seed=1)
+        place = publish(run.metadata.name, [1.0, -1.0] * 8, [1.0] * 16, run=run)
+        (place / "model.safetensors").write_bytes(b"many")
+        write_status(open_store(place.as_uri()), COMPLETED)
+    before = tables(QUICKSTART, tmp_path / "runs")
+    unfinished = spec_of("paper-main-s2", seed=2)
+    publish(unfinished.metadata.name, [1.0] * 16, run=unfinished)
+    for _ in range(2):
+        kept = list(keep(QUICKSTART, tmp_path / "runs", tmp_path / "kept"))
+        assert [place.name for place in kept] == ["paper-main-s1", "paper-judge-random-s1"]
+    assert tables(QUICKSTART, tmp_path / "kept") == before
+    assert not list((tmp_path / "kept").rglob("*.safetensors"))
