@@ -45,7 +45,8 @@ def product_flops(name: str, shapes: list[Any]) -> float:
     """Of a matrix product, else 0."""
     if name not in PRODUCTS:
         return 0.0
-    left, right = shapes[-2:] if name == "aten::mm" else shapes[1:3]
+    first = 0 if name == "aten::mm" else 1
+    left, right = shapes[first : first + 2]
     return float(2 * left[0] * left[1] * right[1])
 
 

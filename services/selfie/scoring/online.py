@@ -77,7 +77,8 @@ class OnlineQueue:
         retry_s = min(max(wait_s, _LEAST_RETRY_S), _MOST_RETRY_S)
         if waiting + tokens > self._max_waiting_tokens:
             raise Overloaded(f"{waiting} tokens are waiting for the scorer already", retry_after_s=retry_s)
-        answer_s = wait_s + self._seconds(tokens)
+        # It is answered with those that share its turn: as many as wait now, if calls go on coming so.
+        answer_s = wait_s + self._seconds(max(tokens, min(waiting, self._token_budget)))
         if deadline is not None and self._clock() + answer_s > deadline:
             message = f"an answer would take about {answer_s:.1f} s, longer than the call's deadline"
             raise Overloaded(message, retry_after_s=retry_s)

@@ -13,7 +13,7 @@ from selfie.scoring.rows import Row
 from selfie.scoring.turns import tokens_of
 from selfie.scoring.worker import Worker
 
-TOKENS_BESIDE_CALLS = 256
+TOKENS_BESIDE_CALLS = 128
 
 Score = TypeVar("Score")
 

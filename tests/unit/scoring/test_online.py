@@ -150,6 +150,18 @@ def test_a_call_that_cannot_be_answered_by_its_deadline_is_refused_at_once(
     queue.add([row(3)], PLAIN, deadline=score.now + 20)
 
 
+def test_a_call_is_refused_that_would_be_late_only_for_those_who_share_its_turn(
+    queue: OnlineQueue, score: HeldScore
+):
+    assert found(queue.add([row(1)], PLAIN)) == [1.0]
+    hold(queue, score)
+    queue.add([row(2)], PLAIN)
+    # Two seconds until its turn, which takes two where as many come after it as wait before it.
+    with pytest.raises(Overloaded):
+        queue.add([row(3)], PLAIN, deadline=score.now + 3.5)
+    queue.add([row(3)], PLAIN, deadline=score.now + 4.5)
+
+
 def test_a_call_that_comes_too_late_whatever_it_asks_is_refused_unseen(queue: OnlineQueue, score: HeldScore):
     queue.check(deadline=score.now)
     assert found(queue.add([row(1)], PLAIN)) == [1.0]
