@@ -38,7 +38,7 @@ def speed(found: Mapping[str, Any]) -> str:
                         f"{plain / row['seconds_a_pair']:.2f}",
                         f"{rounded / row['seconds_a_pair']:.2f}",
                         f"{row['difference_from_exact']:.1e}",
-                        f"{memory[who]:.0f}" if name == "fixed" else "–",
+                        f"{memory[who]:.0f}" if name == "fixed" and who in memory else "–",
                         str(row["rounds"]),
                     ]
                 )

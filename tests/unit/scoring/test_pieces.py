@@ -40,7 +40,7 @@ def test_beside_calls_a_batch_is_cut_into_small_pieces(worker: Worker):
     compute = Pieces()
     worker.urge(lambda: None)
     assert compute_in_pieces(worker, ROWS, compute) == list(range(12))
-    assert len(compute.calls) == 3
+    assert len(compute.calls) == 12
     assert all(tokens_of(rows) <= TOKENS_BESIDE_CALLS for rows in compute.calls)
 
 
