@@ -55,7 +55,7 @@ class Adapter:
     updates: Mapping[tuple[int, str], tuple[Update, ...]]
 
     def add(self, layer: int, projection: str, x: Tensor, out: Tensor) -> None:
-        """Onto ``out`` [rows, out], what the adapter makes of ``x`` [rows, in], in float32 whatever they are."""
+        """Onto ``out`` [rows, out], what the adapter makes of ``x`` [rows, in], multiplied in float32."""
         for update in self.updates.get((layer, projection), ()):
             inner = torch.mm(x.to(update.down.dtype), update.down.T)
             if out.dtype == inner.dtype:

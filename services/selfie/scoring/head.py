@@ -16,10 +16,15 @@ from selfie.scoring.machines import mm_rounded, product_weight
 
 @dataclass(frozen=True)
 class Tile:
-    """Tokens and vocabulary columns that are projected at once: on processors, what their caches hold."""
+    """Tokens and vocabulary columns that are projected at once: without more said, what caches hold."""
 
     tokens: int = 512
     columns: int = 1024
+
+    @classmethod
+    def on(cls, device: torch.device) -> "Tile":
+        """What is fast on a device: elsewhere than on processors, starting an operator is what costs."""
+        return cls() if device.type == "cpu" else cls(columns=4096)
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,11 @@ def score_tokens(
     *,
     lambdas: Sequence[float] = (),
     divergence: bool = False,
-    tile: Tile = Tile(),
+    tile: Tile | None = None,
 ) -> TokenScores:
     """Log-probabilities of ``targets`` [tokens] under both models, and what goes beyond them."""
     tokens, device = len(targets), targets.device
+    tile = tile or Tile.on(device)
     carried = _Reduction(tokens, lambdas, divergence=divergence, device=device)
     buffers = [_buffer(policy, tile, tokens) for _ in range(3)]
     for rows, columns, (first, second, scratch) in _tiles(policy, tile, buffers):
@@ -185,8 +191,9 @@ def score_tokens(
 
 
 @torch.no_grad()
-def score_tokens_alone(policy: Projected, targets: Tensor, *, tile: Tile = Tile()) -> Tensor:
+def score_tokens_alone(policy: Projected, targets: Tensor, *, tile: Tile | None = None) -> Tensor:
     """Log-probabilities of ``targets`` [tokens] under one model, float64."""
+    tile = tile or Tile.on(targets.device)
     normaliser = _Normaliser(len(targets), targets.device)
     buffers = [_buffer(policy, tile, len(targets)) for _ in range(2)]
     for rows, columns, (logits, scratch) in _tiles(policy, tile, buffers):
