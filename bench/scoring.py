@@ -140,8 +140,8 @@ def ratios(found: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    """Measures and writes the figures; workloads that are not measured now keep those of before."""
+def parsed() -> argparse.Namespace:
+    """What is wanted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workload", action="append", choices=["fixed", "lognormal"])
     parser.add_argument("--rounds", type=int, default=5)
@@ -153,7 +153,12 @@ def main() -> None:
     parser.add_argument("--only", help="one of them, without latency and comparison")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--output", type=Path, default=Path("bench/scoring.json"))
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measures and writes the figures; workloads that are not measured now keep those of before."""
+    options = parsed()
     names = options.workload or ["fixed", "lognormal"]
     directory = embedded_checkpoint("smollm2-135m-instruct", default_cache())
     loads = {name: workload(name, options.pairs, directory) for name in names}

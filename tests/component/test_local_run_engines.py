@@ -31,7 +31,8 @@ def test_a_whole_run_samples_from_another_engine(
     run_file, tmp_path, tiny_checkpoint, kind, options, ids_from
 ):
     artifacts = tmp_path / "runs"
-    standin = kind(ToyModel(tiny_checkpoint), "/weights/start")
+    # What it draws depends on where the weights lie; a turn that ends at once is no response to learn from.
+    standin = kind(ToyModel(tiny_checkpoint, end_chance=0.02), "/weights/start")
     with serving_beside(standin.application) as server:
         done = run(run_file, artifacts, "--engine-address", server.url, *options)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
