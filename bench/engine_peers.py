@@ -16,6 +16,7 @@ import torch
 from generation import process
 from gguf import GGUFReader, GGUFWriter, LlamaFileType
 from gguf.quants import dequantize
+from padding import left_padded
 from transformers import AutoModelForCausalLM
 
 from selfie.generation.embedded import EmbeddedEngine
@@ -62,9 +63,7 @@ def of_generate(work: Work) -> Draw:
     ends = {ends} if isinstance(ends, int) else set(ends)
 
     def batch(prompts: Sequence[tuple[int, ...]]) -> int:
-        width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
-        seen = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+        ids, seen = left_padded(prompts)
         answer = model.generate(
             ids,
             attention_mask=seen,
@@ -75,7 +74,7 @@ def of_generate(work: Work) -> Draw:
             max_new_tokens=work.tokens,
             num_return_sequences=work.samples,
         )
-        return sum(_length(row, ends) for row in answer[:, width:].tolist())
+        return sum(_length(row, ends) for row in answer[:, ids.shape[1] :].tolist())
 
     async def draw(turn: int) -> int:
         torch.manual_seed(turn)

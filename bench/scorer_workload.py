@@ -9,11 +9,11 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
+from padding import left_padded
 from transformers import PreTrainedModel
 
 from selfie.models.chat import ChatTokenizer
@@ -50,11 +50,10 @@ def _drawn(
 ) -> Iterator[list[list[int]]]:
     """Two responses of so many tokens to each prompt, without the tokens that end a turn."""
     torch.manual_seed(_SEED)
-    rows = [torch.tensor(prompt) for prompt in prompts for _ in range(2)]
-    options: dict[str, Any] = {"batch_first": True, "padding_side": "left"}
+    ids, seen = left_padded([prompt for prompt in prompts for _ in range(2)])
     drawn = model.generate(
-        pad_sequence(rows, **options),
-        attention_mask=pad_sequence([torch.ones_like(row) for row in rows], **options),
+        ids,
+        attention_mask=seen,
         do_sample=True,
         temperature=1.0,
         top_k=0,
