@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-PEERS = ("exact", "fast", "hf-fp32", "hf-fp32-keep", "hf-bf16", "trl-1.16", "lm-eval", "rewardbench")
+from scoring import MAKERS
 
 
 def peak_memory(who: str, folder: Path) -> dict[str, float]:
@@ -34,7 +34,7 @@ def main() -> None:
     before = json.loads(options.output.read_text()) if options.output.exists() else {}
     memory: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for who in PEERS:
+        for who in MAKERS:
             memory |= peak_memory(who, Path(folder))
     options.output.write_text(json.dumps(before | {"peak_memory_mib": memory}, indent=2) + "\n")
     sys.stdout.write(json.dumps(memory, indent=2) + "\n")

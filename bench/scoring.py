@@ -39,24 +39,27 @@ QUICK = ("exact", "fast", "hf-fp32", "hf-bf16")
 """Whose latency is told."""
 
 
+MAKERS: dict[str, Callable[[Models, int], peers.Peer]] = {
+    "exact": lambda models, _: peers.ours(models.engine, "exact"),
+    "fast": lambda models, _: peers.ours(models.engine, "fast"),
+    "hf-fp32": lambda models, batch: peers.naive(*models.plain, batch),
+    "hf-fp32-keep": lambda models, batch: peers.naive(*models.plain, batch, keep=True),
+    "hf-bf16": lambda models, batch: peers.naive(*models.halves, batch),
+    "trl-1.16": lambda models, batch: peers.trl(*models.plain, batch),
+    "lm-eval": lambda models, batch: peers.lm_eval(*models.plain, models.tokenizer, batch),
+    "rewardbench": lambda models, batch: peers.rewardbench(*models.plain, models.tokenizer, batch),
+}
+"""Everybody, by who can be asked for with `--only`."""
+
+
 def field(
     models: Models, batch: int, only: str | None = None
 ) -> tuple[dict[str, peers.Peer], dict[str, str]]:
     """Who takes part, and who does not and why."""
-    makers: dict[str, Callable[[], peers.Peer]] = {
-        "exact": lambda: peers.ours(models.engine, "exact"),
-        "fast": lambda: peers.ours(models.engine, "fast"),
-        "hf-fp32": lambda: peers.naive(*models.plain, batch),
-        "hf-fp32-keep": lambda: peers.naive(*models.plain, batch, keep=True),
-        "hf-bf16": lambda: peers.naive(*models.halves, batch),
-        "trl-1.16": lambda: peers.trl(*models.plain, batch),
-        "lm-eval": lambda: peers.lm_eval(*models.plain, models.tokenizer, batch),
-        "rewardbench": lambda: peers.rewardbench(*models.plain, models.tokenizer, batch),
-    }
     found, missing = {}, dict(peers.NOT_TO_BE_HAD)
-    for name in [only] if only else list(makers):
+    for name in [only] if only else list(MAKERS):
         try:
-            found[name] = makers[name]()
+            found[name] = MAKERS[name](models, batch)
         except ImportError as error:
             missing[name] = str(error)
     return found, missing
@@ -150,7 +153,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--slow-pairs", type=int, default=8, help="pairs for those who are slow here")
     parser.add_argument("--slow-rounds", type=int, default=5)
     parser.add_argument("--latency-calls", type=int, default=20, help="calls of one pair, one by one")
-    parser.add_argument("--only", help="one of them, without latency and comparison")
+    parser.add_argument("--only", choices=list(MAKERS), help="one of them, without latency and comparison")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--output", type=Path, default=Path("bench/scoring.json"))
     return parser.parse_args()

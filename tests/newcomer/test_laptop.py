@@ -66,6 +66,6 @@ def test_each_command_of_the_table_does_something_with_the_run(way: Way, command
 
 
 def test_what_it_made_can_be_read_as_it_is_said(way: Way) -> None:
-    [block] = re.findall(r"```python\n(import pandas.*?)```", README, re.DOTALL)
+    [block] = re.findall(r"```python\n(import json\nimport pandas.*?)```", README, re.DOTALL)
     (way.newcomer.clone / "read.py").write_text(f"{block}\nassert 0 < len(pairs) <= 32\n")
     way.newcomer.types("python read.py")

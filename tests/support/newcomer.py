@@ -8,8 +8,11 @@ from pathlib import Path
 
 from documented import ROOT
 
-OF_TESTS = {"OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE", "PYTHONPATH", "VIRTUAL_ENV"}
-"""What the tests have set, and a newcomer has not."""
+OF_TESTS = {
+    *("OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE", "PYTHONPATH", "VIRTUAL_ENV"),
+    *("MAKEFLAGS", "MAKELEVEL", "MFLAGS"),
+}
+"""What the tests, or the make that runs them, have set, and a newcomer has not."""
 
 
 @dataclass
