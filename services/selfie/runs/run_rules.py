@@ -60,7 +60,8 @@ def every_step_is_published(at: Situation) -> Verdict | None:
     if last and last.breaches and last.round < rounds:
         message = f"stopped after round {last.round} of {rounds}: {'; '.join(last.breaches)}"
         return Verdict(Outcome.COMPLETE, reasons.GATE_BREACHED, message, _release(at))
-    return Verdict(Outcome.COMPLETE, reasons.COMPLETED, f"all {rounds} rounds are published", _release(at))
+    message = "the only round is published" if rounds == 1 else f"all {rounds} rounds are published"
+    return Verdict(Outcome.COMPLETE, reasons.COMPLETED, message, _release(at))
 
 
 def run_deadline_has_passed(at: Situation) -> Verdict | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from selfie.runs.plan import plan
-from selfie.runs.status import RunStatus, derived_reason
+from selfie.runs.status import RunStatus, derived_message, derived_reason
 
 ROUNDS = 3
 
@@ -96,6 +96,14 @@ def test_the_end_is_complete_and_holds_nothing(make_world):
     assert world.status.fraction == 1
     assert world.status.completion_time == world.status.conditions[0].last_transition_time
     assert world.is_released()
+
+
+@pytest.mark.parametrize(
+    ("rounds", "message"), [(1, "the only round is published"), (2, "all 2 rounds are published")]
+)
+def test_the_end_says_how_many_rounds_there_were(make_world, changed, three_rounds, rounds, message):
+    world = make_world(changed(three_rounds, rounds=three_rounds.rounds[:rounds])).run()
+    assert derived_message(world.status) == message
 
 
 @pytest.mark.parametrize("gpu", ["shared", "separate"])
