@@ -170,6 +170,7 @@ def draw(found: Mapping[str, Any]) -> None:
     import matplotlib as mpl
 
     mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = PLOT.stem
     from matplotlib import pyplot as plt
 
     workloads = found["workloads"]
