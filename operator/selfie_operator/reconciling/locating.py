@@ -70,6 +70,12 @@ def _not_for_a_cluster(run: SelfieRun, engines: Sequence[str]) -> Iterator[Viola
             "is not for a cluster, where one release has one access to its stores",
             "leave it out, and give the release the credentials",
         )
+    if len(run.spec.hub_secrets) > 1:
+        yield Violation(
+            "spec.referenceModel.secretRef.name",
+            "is not that of spec.model.secretRef, and one token fetches all sources of a run",
+            "name one Secret whose token opens both",
+        )
     if run.spec.generation.engine not in engines:
         yield Violation(
             "spec.generation.engine",

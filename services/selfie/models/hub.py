@@ -63,7 +63,8 @@ def _translated(place: str) -> Iterator[None]:
     try:
         yield
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise NotFound(f"{place} does not exist, or needs a token in HF_TOKEN") from error
+        message = f"{place} does not exist, or needs a token: HF_TOKEN, on a cluster that of model.secretRef"
+        raise NotFound(message) from error
     except errors.RemoteEntryNotFoundError as error:
         raise NotFound(f"{place} does not exist") from error
     # Below the Hub's own errors are its HTTP client's, which differ from release to release.

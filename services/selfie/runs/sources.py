@@ -106,7 +106,9 @@ class ModelSource(Record):
         description="Commit, tag or branch on the hub; it is resolved to a commit once, at the start.",
     )
     secret_ref: SecretRef | None = Field(
-        default=None, description="Secret with the credentials for the source."
+        default=None,
+        description="Secret whose HF_TOKEN opens hf:// sources to `prepare` on a cluster; on one machine the "
+        "environment's HF_TOKEN does.",
     )
 
 

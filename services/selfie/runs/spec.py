@@ -56,6 +56,12 @@ class RunSpec(OperationFields, MethodFields):
             raise PydanticCustomError("impossible", "cannot be run", {"violations": violations})
         return self
 
+    @property
+    def hub_secrets(self) -> frozenset[str]:
+        """Names of the Secrets with a token for the hub; a cluster's run has one at most."""
+        models = (self.model, self.reference_model)
+        return frozenset(model.secret_ref.name for model in models if model and model.secret_ref)
+
 
 class Metadata(Record):
     """Name of a run, and what its users note about it."""

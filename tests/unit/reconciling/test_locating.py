@@ -94,6 +94,22 @@ def test_every_source_is_looked_at_and_all_are_told_at_once(run_object):
     ]
 
 
+def models_with(own, references):
+    return {
+        field: {"uri": f"hf://org/{field.lower()}"} | ({"secretRef": {"name": secret}} if secret else {})
+        for field, secret in (("model", own), ("referenceModel", references))
+    }
+
+
+@pytest.mark.parametrize(("own", "references"), [("hub", "hub"), ("hub", None), (None, "hub")])
+def test_one_secret_opens_the_hub_to_both_models(run_object, own, references):
+    assert place(run_object(**models_with(own, references))).hub_secrets == {"hub"}
+
+
+def test_two_secrets_do_not(run_object):
+    assert fields_refused(run_object(**models_with("hub", "other"))) == ["spec.referenceModel.secretRef.name"]
+
+
 @pytest.mark.parametrize("uri", ["s3://bucket/runs", "s3://bucket/runs/mine", "file:///artifacts/mine"])
 def test_artifacts_go_where_the_run_says_within_the_roots(run_object, uri):
     run = run_from_object(run_object(artifacts={"uri": uri}))

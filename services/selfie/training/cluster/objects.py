@@ -4,6 +4,7 @@ Nothing of a Job is changed once it is there. Others may: a queue flips ``suspen
 selectors into it, and it is still the same Job.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +35,7 @@ JOB: Final = "selfie.dev/job"
 """Annotation with the name under which the job is asked for."""
 
 PROGRAM_CONTAINER: Final = "program"
+HUB_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the name of one
 MAIN_PORT: Final = 29500
 """Port of the first pod at which the others of a job find it."""
 
@@ -185,6 +187,7 @@ def _pod(wanted: Wanted, settings: ContainerSettings) -> Object:
             {"name": POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
             # Rounded up; without a limit, the cores of the node.
             {"name": CPUS, "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}},
+            *_hub_token(wanted),
         ],
     )
     # Whatever the chart says: a program has no business with the API server.
@@ -200,6 +203,14 @@ def _pod(wanted: Wanted, settings: ContainerSettings) -> Object:
         # With the Service of this name, pod 0 is known as JOB-0.SUBDOMAIN wherever it runs.
         pod["subdomain"] = training_name(uid_of(wanted.owner))
     return pod
+
+
+def _hub_token(wanted: Wanted) -> Iterator[Object]:
+    """Of that Secret nothing else, and for the one program that reaches the hub."""
+    if wanted.program == "prepare":
+        for secret in wanted.run.spec.hub_secrets:
+            reference = {"name": secret, "key": HUB_TOKEN}
+            yield {"name": HUB_TOKEN, "valueFrom": {"secretKeyRef": reference}}
 
 
 def _arguments(wanted: Wanted) -> tuple[str, ...]:

@@ -140,6 +140,17 @@ def test_programs_without_a_model_take_no_accelerator() -> None:
     assert "--nodes" not in container_of(found)["args"]
 
 
+def test_only_prepare_finds_the_token_for_the_hub() -> None:
+    def token(wanted: Wanted) -> list[Object]:
+        return [entry for entry in container_of(job(wanted))["env"] if entry["name"] == "HF_TOKEN"]
+
+    spec = {"model": {"uri": "hf://org/model", "secretRef": {"name": "hub"}}}
+    found = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "HF_TOKEN"}}}
+    assert token(wanted_by(selfie_run("prepare", spec=spec))) == [found]
+    assert token(train(**spec)) == []
+    assert token(wanted_by(selfie_run("prepare"))) == []
+
+
 def test_nodes_find_each_other_by_the_name_of_the_first() -> None:
     wanted = train(nodes=2)
     found = job(wanted)
