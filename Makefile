@@ -27,7 +27,7 @@ demo: $(VENV)/.local ## Run the whole loop on a small real model, and end with i
 test: $(VENV)/.dev ## Run all tests; needs neither cluster nor GPU nor network
 	@pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
-kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing; takes an hour on two cores
+kill-test: $(VENV)/.dev ## Prove that 200 kills at random moments change nothing; a quarter of an hour on two cores
 	@SELFIE_KILLS=$(or $(KILLS),200) pytest tests/component/durability/test_kills.py $(ARGS)
 
 test-chart: chart-tools ## Render the chart with Helm 3 and 4, try it on a control plane, scrape a run by its configuration

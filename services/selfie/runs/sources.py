@@ -132,5 +132,7 @@ class Artifacts(Record):
         "the place that runs decides.",
     )
     secret_ref: SecretRef | None = Field(
-        default=None, description="Secret with the credentials for the store."
+        default=None,
+        description="Secret with the credentials for the store. A cluster refuses it, as its release has its "
+        "own; on one machine those of the environment count.",
     )
