@@ -41,6 +41,7 @@ TRIED = {
 UNTRIED = {
     ("docs/install.md", "Where artifacts are kept"): "wants a key of a store",
     ("docs/install.md", "On nodes with GPUs"): "wants GPUs; rendered by cluster/test_chart_rendered",
+    ("docs/install.md", "A model that wants a token"): "wants a cluster; unit/training/cluster/test_objects",
     ("docs/install.md", "The scorer"): "wants that store; cluster/test_chart_trial installs a scorer",
     ("docs/images.md", "Images"): "wants Docker and a published base",
     ("docs/monitoring.md", "On a cluster"): "wants the Prometheus operator; its kinds are in tests/chart",

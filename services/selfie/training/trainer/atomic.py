@@ -1,5 +1,6 @@
 """Makes a directory whole by the file that is written last."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,8 +14,10 @@ def write_last(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     for file in path.parent.rglob("*"):
-        if file.is_file():
-            _force_to_disk(file)
+        # One that goes meanwhile is moved into place by another rank, which forces it itself.
+        with contextlib.suppress(FileNotFoundError):
+            if file.is_file():
+                _force_to_disk(file)
     partial.replace(path)
     _force_to_disk(path.parent)
 
