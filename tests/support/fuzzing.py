@@ -29,7 +29,7 @@ STRANGE: tuple[Callable[[random.Random], Any], ...] = (
     lambda rng: [],
     lambda rng: {},
     lambda rng: [rng.randrange(400) for _ in range(rng.choice((1, 5, 3000)))],
-    lambda rng: [{"text": "a"}] * rng.choice((1, 65, 200)),
+    lambda rng: [{"text": "a"} for _ in range(rng.choice((1, 65, 200)))],
     lambda rng: _nested(rng.choice((5, 90, 300))),
 )
 

@@ -6,7 +6,7 @@ a client of ours as the same domain error again.
 """
 
 import asyncio
-from typing import NoReturn, cast
+from typing import Final, NoReturn, cast
 
 import grpc
 from google.protobuf import any_pb2
@@ -31,6 +31,7 @@ CODES: dict[type[errors.SelfieError], int] = {
     errors.Cancelled: code_pb2.CANCELLED,
 }
 
+_TOO_LONG: Final = "message larger than max"
 RETRYABLE_CODES = frozenset({code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED, code_pb2.CANCELLED})
 
 
@@ -116,6 +117,10 @@ def from_rpc_error(error: grpc.RpcError) -> errors.SelfieError:
     if status is not None:
         return from_status(status)
     message = error.details() or error.code().name
+    if _TOO_LONG in message:
+        # gRPC's own refusal has the code of overload; but no waiting makes a message shorter.
+        remedy = "send fewer responses a call, or give the service a larger --max-message-bytes"
+        return errors.InvalidInput("request", message, remedy)
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return errors.Unavailable(message)
     return from_status(status_pb2.Status(code=error.code().value[0], message=message))

@@ -42,7 +42,7 @@ class HttpServer:
         methods = _Methods(entrance, api, read_max_bytes=settings.max_message_bytes)
         tls = entrance.tls
         config = uvicorn.Config(
-            _Site(methods, api.description, is_ready),
+            _Site(methods, api.description, is_ready, most_bytes=settings.max_message_bytes),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -134,7 +134,15 @@ class _Methods(ConnectASGIApplication[HttpApi]):
 class _Site:
     """Health and the description; everything else is a method."""
 
-    def __init__(self, methods: _Methods, description: bytes | None, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        methods: _Methods,
+        description: bytes | None,
+        is_ready: Callable[[], bool],
+        *,
+        most_bytes: int,
+    ) -> None:
+        self._most_bytes = most_bytes
         self._methods = methods
         self._description = description
         self._is_ready = is_ready
@@ -152,12 +160,36 @@ class _Site:
                 await _send(send, 200, self._description)
             case _ if not _is_text(scope["headers"]):
                 await _send(send, 400, _told("a header is not UTF-8"))
+            case _ if (size := _declared_bytes(scope["headers"])) > self._most_bytes:
+                # Who is still sending reads no answer; but nobody is listened to for ever.
+                await _pass_over(receive, 2 * self._most_bytes)
+                await _send(send, 400, _too_long(size, self._most_bytes))
             case _:
                 await self._methods(scope, receive, send)
 
 
 def _told(status: str) -> bytes:
     return json.dumps({"status": status}).encode()
+
+
+def _too_long(size: int, most: int) -> bytes:
+    message = (
+        f"request: has {size} bytes, and {most} at most are read; send fewer responses a call, "
+        "or give the service a larger --max-message-bytes"
+    )
+    return json.dumps({"code": Code.INVALID_ARGUMENT.value, "message": message}).encode()
+
+
+def _declared_bytes(headers: list[tuple[bytes, bytes]]) -> int:
+    return max((int(value) for name, value in headers if name == b"content-length"), default=0)
+
+
+async def _pass_over(receive: Any, most: int) -> None:
+    while most > 0:
+        message = await receive()
+        most -= len(message.get("body", b"")) or 1
+        if not message.get("more_body", False):
+            return
 
 
 def _is_text(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -127,6 +127,14 @@ async def test_the_callers_mistake_is_told_at_once_and_by_field(serve, way):
 
 
 @WAYS
+async def test_a_message_that_is_too_long_is_the_callers_mistake_and_sent_once(serve, way):
+    moody = Moody()
+    with pytest.raises(InvalidInput, match="--max-message-bytes") as caught:
+        await way(await serve(moody.service, max_message_bytes=1024), retries=99)(QUESTION, GOOD, 1000 * BAD)
+    assert (caught.value.field, moody.calls) == ("request", 0)
+
+
+@WAYS
 async def test_a_call_ends_with_its_time_however_slow_the_service(serve, way):
     moody = Moody(60.0)
     asked = way(await serve(moody.service), timeout_s=0.5)(QUESTION, GOOD, BAD)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import socket
@@ -168,13 +169,24 @@ async def test_what_is_no_message_is_refused_as_the_callers_mistake(serve, body:
     assert (found.status, found.body["code"]) == (400, "invalid_argument")
 
 
-async def test_a_message_that_is_too_long_is_refused_packed_or_not(serve):
+async def test_a_message_that_is_too_long_is_refused_with_the_remedy(serve):
     served = await serve(max_message_bytes=4096)
     long = json.dumps({**COMPARE, "first": {"text": "a" * 8192}}).encode()
     plain = await served.ask(f"{SERVICE}/Compare", long)
     packed = await served.ask(f"{SERVICE}/Compare", gzip.compress(long), **{"Content-Encoding": "gzip"})
-    for found in (plain, packed):
-        assert (found.status, found.body["code"]) == (429, "resource_exhausted")
+    assert (plain.status, plain.body["code"]) == (400, "invalid_argument")
+    assert plain.body["message"].startswith(f"request: has {len(long)} bytes, and 4096 at most are read")
+    # How long it is unpacked, its sender may not know either.
+    assert (packed.status, packed.body["code"]) == (429, "resource_exhausted")
+
+
+async def test_a_message_far_too_long_is_not_read_to_its_end_and_harms_nobody(serve):
+    served = await serve(max_message_bytes=4096)
+    # Whoever is cut off while sending may find the connection closed before the answer.
+    with contextlib.suppress(OSError):
+        found = await served.ask(f"{SERVICE}/Compare", b"[" * 20_000_000)
+        assert (found.status, found.body["code"]) == (400, "invalid_argument")
+    assert (await served.ask(f"{SERVICE}/Compare", COMPARE)).status == 200
 
 
 async def test_a_message_of_very_many_values_is_refused_before_it_is_read(serve):
