@@ -1,6 +1,7 @@
 """Whole runs on a real API server with real controllers: pods are a fake node's, work is simulated."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,9 @@ async def test_a_deleted_run_takes_all_that_it_owns_with_it(control_plane: Clust
     assert not [entry for entry in maps if entry["metadata"]["name"].startswith("toy-")]
 
 
+# Cancelled right before its TLS handshake, a connection is closed by nobody in CPython 3.11: a process
+# that is killed leaves it to the kernel, and one that is only played here to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 async def test_an_operator_that_is_killed_again_and_again_does_nothing_twice(
     control_plane: Cluster, prepared: str
 ):
@@ -157,6 +161,7 @@ async def test_an_operator_that_is_killed_again_and_again_does_nothing_twice(
         wait = ("wait", "sfr/toy", f"-n={prepared}", "--for=condition=Complete", "--timeout=240s")
         await kubectl(control_plane, *wait)
         await nothing_is_left(control_plane, prepared)
+    gc.collect()
     assert operator.starts > 5
     assert max(surroundings.services.begun.values()) == 1
     assert max(surroundings.services.published.values()) == 1
