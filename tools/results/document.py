@@ -57,7 +57,7 @@ def _accuracy(found: ComparedRuns, names: dict[str, str]) -> list[str]:
 
 def _verdict(group: GroupEntry) -> str:
     if group.verdict is None:
-        return f"too few seeds ({len(group.seeds)})"
+        return "–"
     return "noise" if group.verdict == "no difference established" else group.verdict
 
 
