@@ -111,6 +111,12 @@ def from_status(status: status_pb2.Status) -> errors.SelfieError:
     return kind(status.message)
 
 
+def too_long(problem: str) -> errors.InvalidInput:
+    """For a message of more bytes than the service reads."""
+    remedy = "send fewer responses a call, or give the service a larger --max-message-bytes"
+    return errors.InvalidInput("request", problem, remedy)
+
+
 def from_rpc_error(error: grpc.RpcError) -> errors.SelfieError:
     """The domain error behind a failed call; a call without details is judged by its code."""
     status = rpc_status.from_call(cast("grpc.Call", error))
@@ -119,8 +125,7 @@ def from_rpc_error(error: grpc.RpcError) -> errors.SelfieError:
     message = error.details() or error.code().name
     if _TOO_LONG in message:
         # gRPC's own refusal has the code of overload; but no waiting makes a message shorter.
-        remedy = "send fewer responses a call, or give the service a larger --max-message-bytes"
-        return errors.InvalidInput("request", message, remedy)
+        return too_long(message)
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return errors.Unavailable(message)
     return from_status(status_pb2.Status(code=error.code().value[0], message=message))

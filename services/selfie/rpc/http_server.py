@@ -23,6 +23,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from selfie.rpc.entrances import Entrance, HttpApi, told_where
+from selfie.rpc.errors import too_long
 from selfie.rpc.http_calls import Admitting, endpoints
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.tls import renewing_context
@@ -173,11 +174,8 @@ def _told(status: str) -> bytes:
 
 
 def _too_long(size: int, most: int) -> bytes:
-    message = (
-        f"request: has {size} bytes, and {most} at most are read; send fewer responses a call, "
-        "or give the service a larger --max-message-bytes"
-    )
-    return json.dumps({"code": Code.INVALID_ARGUMENT.value, "message": message}).encode()
+    error = too_long(f"has {size} bytes, and {most} at most are read")
+    return json.dumps({"code": Code.INVALID_ARGUMENT.value, "message": str(error)}).encode()
 
 
 def _declared_bytes(headers: list[tuple[bytes, bytes]]) -> int:
