@@ -4,6 +4,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -14,11 +15,12 @@ from selfie.rpc.replicas import Replica
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.rpc.stores import store_opener
-from selfie.scoring.calls import OnlineLimits
+from selfie.scoring.calls import DEFAULT_LIMITS, OnlineLimits
 from selfie.scoring.core import Scorer
 from selfie.scoring.rows import Engine
 from selfie.scoring.servicer import scoring_service
 from selfie.v1 import artifacts_pb2, scoring_pb2, scoring_pb2_grpc
+from served_over_http import Served
 
 CHAT = [artifacts_pb2.Message(role="user", content="What is the capital of France?")]
 LAMBDA = 0.5
@@ -85,3 +87,23 @@ async def serving(
     async with connect(f"127.0.0.1:{server.port}") as channel:
         yield channel
     await server.stop()
+
+
+@pytest.fixture
+async def serve(scorer: Scorer) -> AsyncIterator[Any]:
+    started: list[Served] = []
+
+    async def serving(
+        *, limits: OnlineLimits = DEFAULT_LIMITS, ready: bool = True, **settings: Any
+    ) -> Served:
+        served = Served(scorer, limits, **settings)
+        started.append(served)
+        await served.listening()
+        if ready:
+            await served.ready()
+        return served
+
+    yield serving
+    for served in started:
+        await served.ready()
+        await served.server.stop()
