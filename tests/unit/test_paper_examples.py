@@ -24,6 +24,8 @@ DIFFER = {
     "reference-previous": {"scoring.reference": "previous"},
     "reference-none": {"scoring.reference": "none"},
 }
+# Half of these prompts give no pair, as their responses are cut; but the control takes steps for all.
+AS_MANY_STEPS = {"human/seed-again": {"rounds.0.prompts.count": 64}}
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
@@ -57,7 +59,7 @@ def test_every_variant_is_known():
 def test_a_variant_differs_in_what_it_is_named_for(file: Path):
     main, variant = spec_of(file.with_stem("main")), spec_of(file)
     changed = {path: value for path, value in variant.items() if main.get(path) != value}
-    assert changed == DIFFER[file.stem]
+    assert changed == DIFFER[file.stem] | AS_MANY_STEPS.get(f"{file.parent.name}/{file.stem}", {})
 
 
 @pytest.mark.parametrize("name", ["main", *DIFFER])

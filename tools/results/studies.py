@@ -108,8 +108,9 @@ STUDIES = {
             name="human",
             title="People's preferences",
             shape=(
-                "SmolLM2-135M-Instruct, 256 labelled pairs of HH (helpful), one round of 192 prompts with "
-                "4 responses each, 1,000 held-out pairs."
+                "SmolLM2-135M-Instruct, 128 labelled pairs of HH (helpful), one round of 128 prompts with "
+                "4 responses each, 1,000 held-out pairs, 64 unused prompts and a Bradley–Terry model "
+                "of 384 other labelled pairs."
             ),
             folder=ROOT / "examples/paper/human",
             prefix="human",
