@@ -29,7 +29,7 @@ from scrapes import Scrape
 from charts import VALUES, found_helm
 from cluster.fake_kubelet import FakeKubelet
 from cluster.running import Cluster
-from fault_bench import SPEC
+from fault_stage import SPEC
 from fault_work import SimulatedWork
 from raw_api import RawApi
 from releases import install_accounts, install_crd, kubeconfig, server_of, token_of

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from breaches import BREACHES, LEGAL, Breach
 from cluster.running import Cluster
 from crd_schemas import CRD_FILE, fields_of, schema_of
-from hostile_runs import API, BASE, BREACHES, HOSTILE, LEGAL, Breach, Hostile, with_changes
+from hostile import API, BASE, Hostile, with_changes
+from hostile_runs import HOSTILE
 from raw_api import Answer, RawApi
 from selfie.errors import Unavailable
 from selfie.runs.load import object_of, run_from_object

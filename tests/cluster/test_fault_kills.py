@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from fault_bench import Bench, Stage
-from fault_proxy import Passing
+from fault_bench import Bench
+from fault_stage import Stage
 from invariants import EndState, broken, reference
 from reliability import report
+from request_faults import Passing
 
 AT_A_TIME = int(os.environ.get("SELFIE_FAULTS_AT_A_TIME", "4"))
 

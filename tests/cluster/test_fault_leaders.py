@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from fault_bench import Bench, OperatorProcess, Stage
-from fault_proxy import FaultProxy, Passing
+from fault_bench import Bench
+from fault_proxy import FaultProxy
+from fault_stage import OperatorProcess, Stage
 from invariants import broken, end_state, reference
 from reliability import report
+from request_faults import Passing
 from selfie.kube.objects import micro_time
 
 SLOW_S = 20

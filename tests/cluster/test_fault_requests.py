@@ -10,10 +10,11 @@ from statistics import median
 
 import pytest
 
-from fault_bench import Bench, Stage
-from fault_proxy import Fault, LoseReply, Passing, Refuse, Twice
+from fault_bench import Bench
+from fault_stage import Stage
 from invariants import broken, reference
 from reliability import report
+from request_faults import Fault, LoseReply, Passing, Refuse, Twice
 from selfie.errors import FailedPrecondition
 from selfie.kube.objects import SELFIE_RUN
 

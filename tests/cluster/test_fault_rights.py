@@ -7,7 +7,8 @@ import pytest
 
 from cluster.fake_pods import FakePod
 from cluster.pod_statuses import Exit as PodExit
-from fault_bench import Bench, Stage
+from fault_bench import Bench
+from fault_stage import Stage
 from releases import RELEASE
 from reliability import report
 from selfie.artifacts.exits import Exit

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from clusters import apply
-from fault_bench import Bench, Stage
-from fault_proxy import Passing
+from fault_bench import Bench
+from fault_stage import Stage
 from holding import Held, jobs_of
 from invariants import EndState, broken, end_state, reference
 from queue_controller import Flavour, QueueController
 from reliability import report
+from request_faults import Passing
 from selfie.kube.objects import JOB, SELFIE_RUN, name_of, uid_of
 from selfie.runs.conditions import has_status
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from fault_bench import Bench, Stage
-from fault_proxy import Passing
+from fault_bench import Bench
+from fault_stage import Stage
 from invariants import EndState, broken, end_state, reference
 from reliability import report
+from request_faults import Passing
 
 RESOURCES = ("selfieruns", "jobs", "pods", "services", "deployments")
 

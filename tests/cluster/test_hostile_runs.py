@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from fault_bench import Bench, Stage
-from hostile_runs import API, HOSTILE, OPERATOR, Hostile, with_changes
+from fault_bench import Bench
+from fault_stage import Stage
+from hostile import API, OPERATOR, Hostile, with_changes
+from hostile_runs import HOSTILE
 from invariants import created
 from selfie.kube.objects import SELFIE_RUN, Object, name_of, uid_of
 from selfie.runs.conditions import condition_of

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from fault_bench import Bench, Stage
+from fault_bench import Bench
+from fault_stage import Stage
 from holding import Held, jobs_of
 from invariants import broken, end_state, reference
 from queue_controller import POD_SET, QUEUE, Flavour, QueueController

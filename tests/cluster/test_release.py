@@ -11,7 +11,8 @@ from charts import CHART, Object, found_helm
 from cluster import nodes, thin, volumes
 from cluster.running import Cluster
 from clusters import NodeCluster, apply, found
-from hostile_runs import HOSTILE, MODEL, OPERATOR, Hostile, with_changes
+from hostile import MODEL, OPERATOR, Hostile, with_changes
+from hostile_runs import HOSTILE
 from installations import brings_the_kind
 from waiting import until
 

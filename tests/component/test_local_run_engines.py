@@ -6,10 +6,11 @@ import pytest
 
 from external_runs import run, write_run
 from http_servers import serving_beside
-from openai_servers import SglangStandIn, TransformersStandIn
+from openai_servers import TransformersStandIn
 from selfie.artifacts.manifests import read_manifest
 from selfie.artifacts.shards import read_group
 from selfie.artifacts.store import open_store
+from sglang_server import SglangStandIn
 from toy_models import ToyModel
 
 

@@ -16,71 +16,15 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+from request_faults import WRITES, Break, Delay, Fault, LoseReply, Passing, Refuse, Stall, Twice
+
 _HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "te", "upgrade"}
+
 _CONNECT_S = 5.0
 
-
-@dataclass(frozen=True)
-class Passing:
-    """One request on its way. ``number`` counts writes but those to Leases, from 1."""
-
-    verb: str
-    resource: str
-    path: str
-    number: int
-    body: bytes
-
-    @property
-    def is_write(self) -> bool:
-        return self.verb in WRITES.values()
-
-    def __str__(self) -> str:
-        return f"{self.verb} {self.resource}"
-
-
-# What can become of a request.
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """It is answered here, and never gets there."""
-
-    code: int
-    reason: str
-    retry_after_s: float | None = None
-
-
-@dataclass(frozen=True)
-class LoseReply:
-    """It takes effect, and the connection breaks before anybody is told."""
-
-
-@dataclass(frozen=True)
-class Twice:
-    """It is delivered two times, and answered by the second answer."""
-
-
-@dataclass(frozen=True)
-class Break:
-    """The connection breaks, and it never gets there."""
-
-
-@dataclass(frozen=True)
-class Delay:
-    """It gets there later."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Stall:
-    """Nothing more is heard of it, and the connection stays open."""
-
-
-Fault = Refuse | LoseReply | Twice | Break | Delay | Stall
 Hook = Callable[[Passing], Awaitable[bool]]
 """Says whether the connection breaks here."""
+
 Changes = Callable[[str, bytes], Iterable[bytes]]
 """Of a line of a watch of that resource, the lines that are passed on."""
 

@@ -13,53 +13,34 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
-from google.protobuf import empty_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from cluster.fake_pods import FakePod
 from cluster.pod_statuses import Exit as PodExit
+from fault_manifests import inputs_of, manifest_of
+from fault_services import Batches, Engine, Health, Operations, Own, argument, service_of
 from selfie.artifacts.exits import Exit
-from selfie.artifacts.manifests import FileEntry, Manifest, publish, read_published
+from selfie.artifacts.manifests import publish, read_published
 from selfie.artifacts.operations import operation_name, parse_operation_name
 from selfie.artifacts.programs import PARAMETERS_FILE
-from selfie.artifacts.published import PublishedSteps
 from selfie.artifacts.run_files import read_run
 from selfie.artifacts.starts import begin, superseded
 from selfie.artifacts.store import Store, open_store
-from selfie.errors import NotFound, Unavailable
+from selfie.errors import NotFound
 from selfie.kube.labels import COMPONENT, RUN_UID
 from selfie.kube.objects import Object
 from selfie.rpc.entrances import Entrance
 from selfie.rpc.operation_messages import done_operation
 from selfie.rpc.server import build_server
 from selfie.rpc.settings import ServerSettings
-from selfie.runs.evaluations import evaluations_of
-from selfie.runs.lineage import Input, pin, sources_of
 from selfie.runs.names import engine_name, scoring_name
-from selfie.runs.spec import SelfieRun
-from selfie.runs.steps import ENGINE, GENERATION, SCORING, Step, step_at
-from selfie.v1 import (
-    engine_pb2,
-    engine_pb2_grpc,
-    filtering_pb2_grpc,
-    generation_pb2,
-    generation_pb2_grpc,
-    scoring_pb2_grpc,
-)
-
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-WEIGHTS_OF = {
-    "prepare": ("model", "reference"),
-    "seed": ("checkpoint",),
-    "train": ("checkpoint",),
-    "publish": ("checkpoint",),
-}
+from selfie.runs.steps import ENGINE, GENERATION, SCORING, step_at
+from selfie.v1 import engine_pb2_grpc, filtering_pb2_grpc, generation_pb2_grpc, scoring_pb2_grpc
 
 SETTINGS = ServerSettings()
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -134,7 +115,7 @@ class SimulatedWork:
         await server.start()
 
     async def _opened(self, pod: FakePod) -> None:
-        name = _service_of(pod)
+        name = service_of(pod)
         if name not in self._servers:
             await self._open(name, Own(self, pod.namespace, name))
 
@@ -157,7 +138,7 @@ class SimulatedWork:
         uid = pod.object["metadata"]["uid"]
         opening = asyncio.run_coroutine_threadsafe(self._opened(pod), self._loop)
         await asyncio.wrap_future(opening)
-        working = self._pods.setdefault(_service_of(pod), {})
+        working = self._pods.setdefault(service_of(pod), {})
         working[uid] = pod
         try:
             await pod.stopping.wait()
@@ -232,16 +213,17 @@ class SimulatedWork:
                 self.ledger.wrong.append(f"I3: {path} of {uid} was asked for with another {role}")
 
     async def _is_served(self, uri: str, uid: str, step: str, wanted: Mapping[str, str]) -> bool:
-        namespace = uri.rstrip("/").split("/")[-2]
         if not wanted:
             return True
-        service = engine_name(uid) if _service(step) == GENERATION else scoring_name(uid)
-        pod = await self.reached(namespace, service)
+        found = step_at(step)
+        generates = found is not None and found.service == GENERATION
+        namespace = uri.rstrip("/").split("/")[-2]
+        pod = await self.reached(namespace, engine_name(uid) if generates else scoring_name(uid))
         if pod is None:
             return False
-        flags = {"policy": "--weights-digest"} if _service(step) == GENERATION else {}
+        flags = {"policy": "--weights-digest"} if generates else {}
         return all(
-            _argument(pod, flags.get(role, f"--{role}-digest")) == digest for role, digest in wanted.items()
+            argument(pod, flags.get(role, f"--{role}-digest")) == digest for role, digest in wanted.items()
         )
 
     def publish(self, store: Store, uid: str, step: str, attempt: int) -> None:
@@ -249,9 +231,7 @@ class SimulatedWork:
         with self._lock:
             if read_published(store, step) is not None:
                 return
-            run = read_run(store)
-            published = manifest_of(store, run, step, attempt, uid)
-            publish(store, published)
+            publish(store, manifest_of(store, read_run(store), step, attempt, uid))
             self.ledger.published[uid, step] += 1
         self.told(uid, step)
 
@@ -267,151 +247,3 @@ async def _follow(pod: FakePod, store: Store, step: str) -> PodExit:
 
 async def _nothing(pod: FakePod) -> PodExit | None:
     return None
-
-
-@dataclass(frozen=True)
-class Own:
-    """A service of one run's own: whatever pod its Service reaches."""
-
-    work: SimulatedWork
-    namespace: str
-    name: str
-
-    async def pod(self) -> FakePod | None:
-        return await self.work.reached(self.namespace, self.name)
-
-
-class Batches(
-    generation_pb2_grpc.GenerationServiceServicer,
-    filtering_pb2_grpc.FilteringServiceServicer,
-    scoring_pb2_grpc.ScoringServiceServicer,
-):
-    """Generation and filtering, or a run's own scoring workers."""
-
-    def __init__(self, work: SimulatedWork, own: Own | None) -> None:
-        self._work, self._own = work, own
-
-    async def GenerateDataset(self, request: Any, context: Any) -> Any:
-        return await self._work.start(request.attempt, None, {"policy": request.policy.digest})
-
-    async def VerifyEngine(self, request: Any, context: Any) -> Any:
-        operation = await self._work.start(request.attempt, None, {"policy": request.policy.digest})
-        if not operation.HasField("response"):
-            raise Unavailable("the engine does not serve these weights")
-        return generation_pb2.VerifyEngineResponse()
-
-    async def FilterDataset(self, request: Any, context: Any) -> Any:
-        return await self._work.start(request.attempt, None, {})
-
-    async def ScoreDataset(self, request: Any, context: Any) -> Any:
-        while request.attempt.run_uid in self._work.hangs:
-            await asyncio.sleep(0.1)
-        served = {"policy": request.policy.digest, "reference": request.reference.digest}
-        return await self._work.start(request.attempt, self._own, served)
-
-
-class Engine(engine_pb2_grpc.EngineServiceServicer):
-    """What an engine says of itself."""
-
-    def __init__(self, own: Own) -> None:
-        self._own = own
-
-    async def GetEngine(self, request: Any, context: Any) -> Any:
-        pod = await self._own.pod()
-        return engine_pb2.GetEngineResponse(weights_digest=_argument(pod, "--weights-digest") if pod else "")
-
-
-class Operations(operations_pb2_grpc.OperationsServicer):
-    """Operations of all batch calls."""
-
-    def __init__(self, work: SimulatedWork) -> None:
-        self._work = work
-
-    async def GetOperation(self, request: Any, context: Any) -> Any:
-        return await self._work.operation(request.name)
-
-    async def CancelOperation(self, request: Any, context: Any) -> Any:
-        self._work._known.pop(parse_operation_name(request.name), None)
-        return empty_pb2.Empty()
-
-
-class Health(health_pb2_grpc.HealthServicer):
-    """Ready where a pod is reached; shared services always are."""
-
-    def __init__(self, own: Own | None) -> None:
-        self._own = own
-
-    async def Check(self, request: Any, context: Any) -> Any:
-        ready = self._own is None or await self._own.pod() is not None
-        status = health_pb2.HealthCheckResponse
-        return status(status=status.SERVING if ready else status.NOT_SERVING)
-
-
-def manifest_of(store: Store, run: SelfieRun, path: str, attempt: int, uid: str) -> Manifest:
-    """What the step publishes: its files follow from its inputs' content."""
-    step = step_at(path)
-    assert step is not None
-    inputs = inputs_of(store, run, step)
-    made = content(path, {role: content_of(store, entry.source.step) for role, entry in inputs.items()})
-    groups = (*WEIGHTS_OF.get(step.name, ()), *_groups(run, step))
-    return Manifest(
-        run_uid=uid,
-        round=step.round,
-        step=path,
-        attempt=attempt,
-        writer="simulated",
-        files=tuple(_file(path, group, made) for group in groups),
-        inputs={role: entry.manifest_sha256 for role, entry in sorted(inputs.items())},
-        parameters={
-            role: entry.weights_digest for role, entry in sorted(inputs.items()) if entry.weights_digest
-        },
-        started_at=START,
-        finished_at=START + timedelta(seconds=2),
-    )
-
-
-def inputs_of(store: Store, run: SelfieRun, step: Step) -> dict[str, Input]:
-    """The step's inputs by role, pinned."""
-    manifests = PublishedSteps(store).look(run.spec)
-    sources = sources_of(run.spec, step, evaluations_of(run.spec, manifests))
-    pinned = pin(sources, manifests)
-    assert pinned.keys() == sources.keys(), f"{step.path} begins without its inputs"
-    return pinned
-
-
-def content_of(store: Store, step: str) -> str:
-    """A word for all that the step's files hold."""
-    found = read_published(store, step)
-    assert found is not None
-    return content(step, {entry.group: entry.sha256 for entry in found[0].files})
-
-
-def content(name: str, parts: Mapping[str, str]) -> str:
-    return hashlib.sha256(repr((name, sorted(parts.items()))).encode()).hexdigest()
-
-
-def _file(step: str, group: str, made: str) -> FileEntry:
-    digest = hashlib.sha256(f"{made}{group}".encode()).hexdigest()
-    return FileEntry(group=group, name="data", path=f"{step}/a1/{group}", sha256=digest, bytes=1, rows=1)
-
-
-def _groups(run: SelfieRun, step: Step) -> list[str]:
-    if step.name != "prepare":
-        return ["samples", "responses", "pairs"]
-    return ["seed", *(f"prompts-round-{number:02d}" for number in range(1, len(run.spec.rounds) + 1))]
-
-
-def _service(path: str) -> str:
-    step = step_at(path)
-    assert step is not None
-    return step.service
-
-
-def _service_of(pod: FakePod) -> str:
-    uid = pod.labels[RUN_UID]
-    return engine_name(uid) if pod.labels[COMPONENT] == ENGINE else scoring_name(uid)
-
-
-def _argument(pod: FakePod, flag: str) -> str:
-    arguments = pod.arguments
-    return arguments[arguments.index(flag) + 1] if flag in arguments else ""

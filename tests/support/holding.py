@@ -4,7 +4,8 @@ import asyncio
 
 from cluster.fake_pods import FakePod
 from cluster.pod_statuses import Exit as PodExit
-from fault_bench import Bench, Stage
+from fault_bench import Bench
+from fault_stage import Stage
 from selfie.artifacts.exits import Exit
 from selfie.kube.objects import JOB, Object
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fault_bench import Bench, Stage
-from fault_work import content_of, inputs_of
+from fault_bench import Bench
+from fault_manifests import content_of, inputs_of
+from fault_stage import Stage
 from selfie.artifacts.manifests import read_published
 from selfie.artifacts.store import Store
 from selfie.kube.objects import uid_of

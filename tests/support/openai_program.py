@@ -10,8 +10,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from openai_servers import Json, VllmStandIn
+from openai_servers import Json
 from toy_models import ToyModel
+from vllm_server import VllmStandIn
 
 
 class Slow(VllmStandIn):

@@ -7,12 +7,12 @@ they are served, a step is published once, and no run has pods of two kinds of w
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from kube_double import Hooks, KubeDouble, Told
 from memory_files import MemoryFiles
+from release_doubles import NAMESPACE, PODS, Recorded
 from selfie.artifacts.store import Store
-from selfie.kube.labels import COMPONENT, POLICY, RUN_UID, WEIGHTS, child_labels, owner_reference
+from selfie.kube.labels import COMPONENT, POLICY, RUN_UID, WEIGHTS
 from selfie.kube.objects import (
     DEPLOYMENT,
     POD,
@@ -35,31 +35,9 @@ from selfie_operator.reconciling.settings import ReconcilingSettings
 from selfie_operator.reconciling.subject import status_of
 from simulated_services import HELD, START, SimulatedServices, follows, is_ready
 
-NAMESPACE = "team"
-PODS = PodSettings.model_validate(
-    {
-        name: {"image": f"selfie/{name}:1", "serviceAccount": f"selfie-{name}"}
-        for name in ("engine", "scoring", "trainer")
-    }
-)
-
 
 class Killed(BaseException):
     """The operator's process ends here, without another word."""
-
-
-class Recorded:
-    """Events as (type, reason, note)."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str, str]] = []
-
-    def record(self, run: Object, event_type: str, reason: str, note: str, *, last: bool = False) -> None:
-        self.events.append((event_type, reason, note))
-
-    @property
-    def reasons(self) -> list[str]:
-        return [reason for _, reason, _ in self.events]
 
 
 class SimulatedRelease:
@@ -266,59 +244,5 @@ class SimulatedRelease:
         self.places.append(place)
 
 
-def foreign(kind_name: str, name: str, owner: Object | None = None) -> Object:
-    """An object of somebody else's; with an owner, of another run."""
-    references = {"ownerReferences": [owner_reference(owner)]} if owner else {}
-    labels = child_labels(owner, "engine") if owner else {}
-    return {
-        "kind": kind_name,
-        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels, **references},
-        "spec": {"selector": {}, "replicas": 0, "template": {"metadata": {}, "spec": {}}},
-    }
-
-
 def _made_by(pod: Object) -> str:
     return str(pod["metadata"]["annotations"]["deployment"])
-
-
-class Killer:
-    """Kills the operator at the moments that are chosen, or once at every moment.
-
-    A moment is before or after a write, wherever it goes: the API server, the store, a service.
-    ``always`` tells moments apart by the write, and by what the run has published and says of itself.
-    """
-
-    def __init__(self, release: SimulatedRelease, *moments: int, always: bool = False) -> None:
-        self.moments, self.always = set(moments), always
-        self.count = self.kills = 0
-        self._release = release
-        self._passed: set[tuple[str, str]] = set()
-        release.hooks.before = lambda what: self._here(f"before {what}")
-        release.hooks.after = lambda what: self._here(f"after {what}")
-
-    def _here(self, moment: str) -> None:
-        self.count += 1
-        kind = (moment, self._release.standing())
-        is_first = kind not in self._passed
-        self._passed.add(kind)
-        if self.count in self.moments or (self.always and is_first):
-            self.kills += 1
-            raise Killed(moment)
-
-
-def end_state(release: SimulatedRelease, key: Key) -> dict[str, Any]:
-    """All that a run leaves, without times: its status, its files, what is left of it on the cluster."""
-    status = release.status_of(key).model_dump(mode="json")
-    timeless = {name: value for name, value in status.items() if not name.endswith(("_time", "_since"))}
-    for entry in timeless["conditions"]:
-        del entry["last_transition_time"]
-    for name in ("paused_seconds", "stage_paused_seconds"):
-        del timeless[name]
-    uid = uid_of(release.run(key))
-    return {
-        "status": timeless,
-        "files": {path: data for path, data in release.files.items() if path.endswith("manifest.json")},
-        "objects": sorted(name_of(found) for found in release.api.objects.values()),
-        "begun": {name[1:]: count for name, count in release.services.begun.items() if name[0] == uid},
-        "published": {name[1]: count for name, count in release.services.published.items()},
-    }

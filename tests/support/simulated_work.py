@@ -9,6 +9,7 @@ from typing import Any
 
 from kube_double import Hooks
 from memory_files import MemoryFiles
+from release_doubles import PODS
 from selfie.artifacts.store import Store
 from selfie.kube.api import Api, Change, Listing
 from selfie.kube.client import ClientSettings, connect
@@ -35,7 +36,7 @@ from selfie_operator.reconciling.fencing import FencedServices, fenced
 from selfie_operator.reconciling.subject import status_of
 from selfie_operator.recorders import Recorder
 from selfie_operator.settings import OperatorSettings
-from simulated_release import PODS, Killed
+from simulated_release import Killed
 from simulated_services import SimulatedServices, is_ready
 
 TICK_S = 0.2

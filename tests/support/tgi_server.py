@@ -5,7 +5,6 @@ behind it (`ToyModel`). A test can make it fail as the real one does: see `Fault
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,39 +12,10 @@ from typing import Any
 
 from aiohttp import web
 
+from tgi_requests import CHUNK, Refused, check, error, is_sampled, read, require
 from toy_models import Drawn, ToyModel
 
-PAYLOAD_LIMIT = 2_000_000
-CHUNK = 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_KINDS: dict[str, Any] = {
-    "adapter_id": str,
-    "best_of": "count",
-    "decoder_input_details": bool,
-    "details": bool,
-    "do_sample": bool,
-    "frequency_penalty": float,
-    "max_new_tokens": "u32",
-    "repetition_penalty": float,
-    "return_full_text": bool,
-    "seed": "u64",
-    "stop": list,
-    "temperature": float,
-    "top_k": "i32",
-    "top_n_tokens": "u32",
-    "top_p": float,
-    "truncate": "count",
-    "typical_p": float,
-    "watermark": bool,
-}
-_NEVER_NULL = {"decoder_input_details", "details", "do_sample", "stop", "watermark"}
-_RANGES = {
-    "count": (0, 2**64 - 1),
-    "u64": (0, 2**64 - 1),
-    "u32": (0, 2**32 - 1),
-    "i32": (-(2**31), 2**31 - 1),
-}
 
 
 @dataclass
@@ -111,14 +81,14 @@ class TgiStandIn:
                 return web.Response(status=401)
             try:
                 return await handler(request)
-            except _Refused as refused:
+            except Refused as refused:
                 return refused.response
 
         return guarded
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
         if not self.healthy:
-            return _error(503, "unhealthy", "healthcheck")
+            return error(503, "unhealthy", "healthcheck")
         return web.Response()
 
     async def _info(self, request: web.Request) -> web.StreamResponse:
@@ -146,7 +116,7 @@ class TgiStandIn:
         return web.json_response({"object": "list", "data": [card]})
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
-        inputs, _ = await _read(request)
+        inputs, _ = await read(request)
         self.tokenized.append(inputs)
         found = self.model.tokenizer.encode(inputs, add_special_tokens=True)
         return web.json_response(
@@ -157,7 +127,7 @@ class TgiStandIn:
         )
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
-        inputs, parameters = await _read(request)
+        inputs, parameters = await read(request)
         if self.faults.reset > 0:
             self.faults.reset -= 1
             assert request.transport is not None
@@ -165,7 +135,7 @@ class TgiStandIn:
             return web.Response()
         if self.faults.overloaded > 0 or len(self._under_way) >= self.max_concurrent_requests:
             self.faults.overloaded = max(self.faults.overloaded - 1, 0)
-            return _error(429, "Model is overloaded", "overloaded")
+            return error(429, "Model is overloaded", "overloaded")
         prompt_ids = self._validated(inputs, parameters)
         self.generations.append({"inputs": inputs, "parameters": parameters})
         async with self._permit() as shard:
@@ -175,7 +145,7 @@ class TgiStandIn:
             await self._work(shard)
             if self.faults.incomplete > 0:
                 self.faults.incomplete -= 1
-                return _error(500, "Incomplete generation", "incomplete_generation")
+                return error(500, "Incomplete generation", "incomplete_generation")
             return web.json_response(self.answer(inputs, prompt_ids, parameters))
 
     @asynccontextmanager
@@ -200,7 +170,7 @@ class TgiStandIn:
             return
         except RuntimeError as error:
             message = f"Request failed during generation: Server error: {error}"
-            raise _Refused(_error(424, message, "generation")) from error
+            raise Refused(error(424, message, "generation")) from error
 
     def _die(self) -> None:
         self.healthy = False
@@ -213,43 +183,18 @@ class TgiStandIn:
         self.healthy = True
 
     def _validated(self, inputs: str, parameters: dict[str, Any] | None) -> list[int]:
-        """The rules of its validation, in their order."""
         given = parameters or {}
-        best_of = given.get("best_of") or 1
-        _require(best_of <= 2, f"`best_of` must be > 0 and <= 2. Given: {best_of}")
-        sampling = given.get("do_sample") or any(
-            given.get(name) is not None for name in ("temperature", "top_k", "top_p", "typical_p")
-        )
-        _require(best_of == 1 or bool(sampling), "you must use sampling when `best_of` is > 1")
-        _require(_within(given, "temperature", above=0), "`temperature` must be strictly positive")
-        _require(
-            _within(given, "repetition_penalty", above=0), "`repetition_penalty` must be strictly positive"
-        )
-        _require(-2 <= (given.get("frequency_penalty") or 0) <= 2, "`frequency_penalty` must be in [-2, 2]")
-        for name in ("top_p", "typical_p"):
-            _require(_within(given, name, above=0, below=1), f"`{name}` must be > 0.0 and < 1.0")
-        _require(_within(given, "top_k", above=0), "`top_k` must be strictly positive")
-        _require(given.get("max_new_tokens") != 0, "`max_new_tokens` must be strictly positive")
-        _require(len(given.get("stop") or ()) <= 4, "`stop` supports up to 4 stop sequences")
-        _require(best_of == 1 or given.get("seed") is None, "`seed` must not be set when `best_of` > 1")
-        _require((given.get("top_n_tokens") or 0) <= 5, "`top_n_tokens` must be >= 0 and <= 5")
-        _require(inputs != "", "`inputs` cannot be empty")
-        truncate = given.get("truncate")
-        _require(
-            truncate is None or 0 < truncate <= self.max_input_tokens,
-            f"`truncate` must be strictly positive and less than {self.max_input_tokens}",
-        )
-        _check_grammar(given.get("grammar"))
+        check(inputs, given, max_input_tokens=self.max_input_tokens)
         ids = self.model.encode(inputs)
+        truncate, new = given.get("truncate"), given.get("max_new_tokens")
         ids = ids if truncate is None else ids[-truncate:]
-        new = given.get("max_new_tokens")
         first = min(self.max_total_tokens - len(ids), CHUNK) if new is None else new
-        _require(
+        require(
             len(ids) + first <= self.max_total_tokens,
             f"`inputs` tokens + `max_new_tokens` must be <= {self.max_total_tokens}. Given: {len(ids)} "
             f"`inputs` tokens and {first} `max_new_tokens`",
         )
-        _require(
+        require(
             len(ids) <= self.max_input_tokens,
             f"`inputs` must have less than {self.max_input_tokens} tokens. Given: {len(ids)}",
         )
@@ -258,10 +203,7 @@ class TgiStandIn:
     def answer(self, inputs: str, prompt_ids: list[int], parameters: dict[str, Any] | None) -> dict[str, Any]:
         """A generation's answer; without parameters it samples, with empty ones it does not."""
         given = {"do_sample": True} if parameters is None else parameters
-        sampling = given.get("do_sample") or any(
-            given.get(name) is not None for name in ("temperature", "top_k", "top_p", "typical_p")
-        )
-        seed = (given.get("seed") or 4242) if sampling else None
+        seed = (given.get("seed") or 4242) if is_sampled(given) else None
         limit = given.get("max_new_tokens") or self.max_total_tokens - len(prompt_ids)
         drawn = self._drawn(prompt_ids, seed, limit)
         text = self.model.decode(drawn.ids)
@@ -299,109 +241,8 @@ class TgiStandIn:
         ]
         # The test of the length comes first.
         reason = "length" if len(drawn.ids) >= limit or not drawn.ended else "eos_token"
-        details = {
-            "finish_reason": reason,
-            "generated_tokens": len(drawn.ids),
-            "seed": seed,
-            "prefill": [],
-            "tokens": tokens,
-        }
+        counted = {"generated_tokens": len(drawn.ids), "prefill": [], "tokens": tokens}
+        details = {"finish_reason": reason, "seed": seed, **counted}
         if given.get("top_n_tokens"):
             details["top_tokens"] = [[token] for token in tokens]
         return details
-
-
-class _Refused(Exception):
-    def __init__(self, response: web.Response) -> None:
-        super().__init__(response.status)
-        self.response = response
-
-
-def _error(status: int, message: str, kind: str) -> web.Response:
-    return web.json_response({"error": message, "error_type": kind}, status=status)
-
-
-def _plain(status: int, message: str) -> _Refused:
-    return _Refused(web.Response(status=status, text=message))
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise _Refused(_error(422, f"Input validation error: {message}", "validation"))
-
-
-async def _read(request: web.Request) -> tuple[str, dict[str, Any] | None]:
-    """The body as its JSON layer reads it: what does not fit is told in plain text."""
-    if request.content_type != "application/json":
-        raise _plain(415, "Expected request with `Content-Type: application/json`")
-    raw = await request.read()
-    if len(raw) > PAYLOAD_LIMIT:
-        raise _plain(413, "Failed to buffer the request body: length limit exceeded")
-    try:
-        body = json.loads(raw, parse_constant=_not_json)
-    except (ValueError, RecursionError) as error:
-        raise _plain(400, f"Failed to parse the request body as JSON: {error}") from error
-    problem = _problem(body)
-    if problem is not None:
-        raise _plain(422, f"Failed to deserialize the JSON body into the target type: {problem}")
-    return body["inputs"], body.get("parameters")
-
-
-def _not_json(name: str) -> float:
-    raise ValueError(f"expected value, found {name}")
-
-
-def _problem(body: Any) -> str | None:
-    if not isinstance(body, dict) or not isinstance(body.get("inputs"), str):
-        return "inputs: expected a string"
-    if "parameters" not in body:
-        return None
-    if not isinstance(body["parameters"], dict):
-        return "parameters: invalid type, expected struct GenerateParameters"
-    for name, value in body["parameters"].items():
-        if name == "grammar" and not _is_grammar(value):
-            return "parameters.grammar: invalid"
-        if name in _KINDS and not _fits(_KINDS[name], value, optional=name not in _NEVER_NULL):
-            return f"parameters.{name}: invalid type"
-    return None
-
-
-def _fits(kind: Any, value: Any, *, optional: bool) -> bool:
-    if value is None:
-        return optional
-    if kind in _RANGES:
-        low, high = _RANGES[kind]
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is list:
-        return isinstance(value, list) and all(isinstance(part, str) for part in value)
-    return isinstance(value, kind)
-
-
-def _is_grammar(value: Any) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, dict) or "value" not in value:
-        return False
-    kind, inner = value.get("type"), value["value"]
-    if kind == "json_schema":
-        return isinstance(inner, dict) and "schema" in inner
-    return kind == "json" or (kind == "regex" and isinstance(inner, str))
-
-
-def _check_grammar(grammar: Any) -> None:
-    if grammar is None or grammar["type"] == "regex":
-        return
-    value = grammar["value"]["schema"] if grammar["type"] == "json_schema" else grammar["value"]
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = None
-    _require(isinstance(value, dict) and "properties" in value, "Grammar must have a 'properties' field")
-
-
-def _within(given: dict[str, Any], name: str, *, above: float, below: float | None = None) -> bool:
-    value = given.get(name)
-    return value is None or (value > above and (below is None or value < below))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from http_servers import HttpServer, serving
-from openai_servers import LlamaCppStandIn, SglangStandIn, StandIn, VllmStandIn
+from openai_servers import LlamaCppStandIn, StandIn
 from selfie.artifacts.manifests import Manifest, publish
 from selfie.artifacts.store import Store, open_store
 from selfie.artifacts.weights import add_directory, weights_digest
@@ -28,7 +28,9 @@ from selfie.rpc.channels import connect, is_ready
 from selfie.rpc.server import RunningServer
 from selfie.rpc.settings import ServerSettings
 from selfie.runs.names import CURRENT_WEIGHTS
+from sglang_server import SglangStandIn
 from toy_models import ToyModel
+from vllm_server import VllmStandIn
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from http_servers import HttpServer
-from openai_servers import LlamaCppStandIn, SglangStandIn, StandIn, TransformersStandIn, VllmStandIn
+from openai_servers import LlamaCppStandIn, StandIn, TransformersStandIn
 from selfie.errors import FailedPrecondition, InvalidInput, SelfieError, Unavailable
 from selfie.generation.engines import EngineFault, Policy, SamplingParameters
 from selfie.generation.fleet.checks import PromptChecks
@@ -18,7 +18,9 @@ from selfie.generation.fleet.members import Fleet
 from selfie.generation.http.clients import Access, JsonServer
 from selfie.generation.openai.handover import load_adapter, unload_adapter
 from selfie.generation.openai.server import OpenAIServer
+from sglang_server import SglangStandIn
 from toy_models import ToyModel
+from vllm_server import VllmStandIn
 
 from .conftest import OTHER, PATIENT, POLICY, QUICK, told
 

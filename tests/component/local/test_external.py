@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from http_servers import serving
-from openai_servers import SglangStandIn, TransformersStandIn
+from openai_servers import TransformersStandIn
 from selfie.errors import InvalidInput
 from selfie.local.external import EngineChoice, ExternalEngine, engine_choice
 from selfie.runs.load import parse_run
 from selfie.runs.observed import ServiceObserved
+from sglang_server import SglangStandIn
 from tgi_server import TgiStandIn
 from toy_models import ToyModel, digest_of
 

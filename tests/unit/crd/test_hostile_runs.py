@@ -9,19 +9,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from breaches import BREACHES, LEGAL, Breach
 from crd_schemas import fields_of, schema_of
-from hostile_runs import (
-    ARTIFACT_ROOTS,
-    BASE,
-    BREACHES,
-    HOSTILE,
-    LEGAL,
-    MODEL,
-    OPERATOR,
-    SOURCES_ROOT,
-    Breach,
-    Hostile,
-)
+from hostile import ARTIFACT_ROOTS, BASE, MODEL, OPERATOR, SOURCES_ROOT, Hostile
+from hostile_runs import HOSTILE
 from selfie.errors import InvalidInput
 from selfie.runs.changes import changed_immutable_fields
 from selfie.runs.load import run_from_object

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from release_doubles import PODS
 from selfie.kube.frozen import Frozen
 from selfie.kube.objects import DEPLOYMENT, SERVICE, controller_uid_of, labels_of
 from selfie.runs.lineage import Input, Source
@@ -12,7 +13,6 @@ from selfie.runs.names import engine_name, scoring_name
 from selfie.runs.steps import ENGINE, GENERATION, SCORING
 from selfie.runs.wanted import ServiceWanted
 from selfie_operator.reconciling.children import goals_of
-from simulated_release import PODS
 
 URI = "s3://bucket/runs/team/toy-12345"
 POLICY = Input(Source("rounds/01/publish", "checkpoint"), "m" * 64, "a" * 64)

@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from release_doubles import PODS
+from release_kills import Killer, end_state
 from selfie.kube.labels import POLICY, WEIGHTS
 from selfie.kube.objects import DEPLOYMENT, POD, labels_of
 from selfie.kube.pod_settings import PodSettings
 from selfie.runs.status import derived_reason
-from simulated_release import PODS, Killer, SimulatedRelease, end_state
+from simulated_release import SimulatedRelease
 
 OPENAI = {
     "image": "vllm:0.33.0",

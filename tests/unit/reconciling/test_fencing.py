@@ -3,8 +3,9 @@
 import re
 from contextlib import suppress
 
+from release_kills import end_state
 from selfie_operator.keys import Key, NotLeader
-from simulated_release import SimulatedRelease, end_state
+from simulated_release import SimulatedRelease
 
 OUTSIDE = re.compile(r"(start|cancel|store) ")
 """What goes to services and to the store; a write to the API server is fenced where it is sent."""

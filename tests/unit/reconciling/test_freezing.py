@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from release_doubles import NAMESPACE, PODS
 from selfie.errors import DataCorrupted, FailedPrecondition
 from selfie.kube.frozen import Frozen, config_map_of, frozen_from
 from selfie.kube.labels import owner_reference
@@ -15,7 +16,7 @@ from selfie.runs.names import frozen_name
 from selfie.runs.resolving import resolved
 from selfie.runs.status import derived_message, derived_reason
 from selfie_operator.reconciling.building import assemble
-from simulated_release import NAMESPACE, PODS, SimulatedRelease
+from simulated_release import SimulatedRelease
 
 SOURCES = "file:///usr/share/selfie/examples"
 OWNER = {"metadata": {"name": "toy", "namespace": NAMESPACE, "uid": "the-uid"}}

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from simulated_release import Killer, SimulatedRelease, end_state
+from release_kills import Killer, end_state
+from simulated_release import SimulatedRelease
 
 EVERY = int(os.environ.get("SELFIE_EVERY_MOMENT", "11"))
 """Every so many moments are tried one by one; 1 takes a minute."""

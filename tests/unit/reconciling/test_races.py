@@ -7,10 +7,12 @@ from contextlib import suppress
 import pytest
 
 from kube_double import Told
+from release_doubles import PODS
+from release_kills import end_state
 from selfie import errors
 from selfie.kube.objects import SELFIE_RUN, uid_of
 from selfie_operator.reconciling.building import assemble
-from simulated_release import PODS, SimulatedRelease, end_state
+from simulated_release import SimulatedRelease
 
 ROUND = [{"prompts": {"dataset": "prompts.jsonl", "count": 8}}]
 FOREIGN = {"type": "example.org/Approved", "status": "True", "reason": "ByHand"}

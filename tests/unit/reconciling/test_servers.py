@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from release_doubles import PODS
 from selfie.errors import FailedPrecondition
 from selfie.kube.frozen import Frozen
 from selfie.kube.objects import DEPLOYMENT, POD, SERVICE, Object, labels_of
@@ -14,7 +15,6 @@ from selfie.runs.load import run_from_object
 from selfie.runs.steps import ENGINE, SCORING
 from selfie.runs.wanted import ServiceWanted
 from selfie_operator.reconciling.children import Goals, goals_of
-from simulated_release import PODS
 
 URI = "s3://bucket/runs/team/toy-12345"
 POLICY = Input(Source("rounds/01/publish", "checkpoint"), "m" * 64, "a" * 64)

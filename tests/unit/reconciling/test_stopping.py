@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from release_kills import end_state
 from selfie.artifacts.run_files import read_status
 from selfie.kube.objects import CONFIG_MAP, DEPLOYMENT, POD, SELFIE_RUN, SERVICE, uid_of
 from selfie.runs.conditions import condition_of
 from selfie.runs.status import derived_reason
-from simulated_release import SimulatedRelease, end_state
+from simulated_release import SimulatedRelease
 from simulated_services import START
 
 STAGES = ["prepare", "seed", "publish", "serve", "evaluate", "generate", "score", "filter", "train"]

@@ -2,12 +2,12 @@
 
 import pytest
 
+from release_doubles import NAMESPACE, foreign
 from selfie import errors
 from selfie.kube.objects import DEPLOYMENT, SELFIE_RUN, SERVICE, uid_of
 from selfie.runs.conditions import condition_of, has_status
 from selfie.runs.names import engine_name
 from selfie.runs.status import derived_message, derived_reason
-from simulated_release import NAMESPACE, foreign
 
 RUNNING = "rounds/01/generate"
 
