@@ -27,6 +27,7 @@ KeepName: TypeAlias = Literal["drop", "keep"]
 RefinementName: TypeAlias = Literal["online", "offline", "none"]
 StartName: TypeAlias = Literal["previous", "initial"]
 PairsName: TypeAlias = Literal["selfMade", "seed"]
+PrecisionName: TypeAlias = Literal["float32", "bfloat16"]
 
 
 class Seed(Record):
@@ -171,3 +172,8 @@ class Training(Record):
         description="How the online threshold is read: independent of batches, or as the paper's code.",
     )
     initial_policy: StartName = Field(default="previous", description="What a round's training starts from.")
+    precision: PrecisionName = Field(
+        default="float32",
+        description="What the factors of the trainer's products are rounded to; weights, sums and "
+        "checkpoints are float32 all the same, and so is the judge.",
+    )

@@ -114,6 +114,7 @@ def _train(spec: RunSpec, step: Step, inputs: Mapping[str, Input]) -> dict[str, 
         "epochs": settings.epochs,
         "batch": spec.training.batch,
         "lora": spec.training.lora.model_dump(by_alias=True) if spec.training.lora else None,
+        "precision": spec.training.precision,
         "randomSeed": random_seed(spec, step, bits=32),
         "maxSteps": _steps_as_with_own_pairs(spec, number) if labelled and number > 0 else 0,
         # The seed's labels are people's: there is nothing to refine.

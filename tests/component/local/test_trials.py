@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -39,12 +40,12 @@ def test_no_row_ends_before_the_last_step(tiny_checkpoint):
     assert next(ticks) == 2 * (SAMPLING.steps + 1)
 
 
-@pytest.mark.parametrize("lora_rank", [0, 4])
-def test_passes_update_and_log_partition_of_a_training_are_timed(tiny_checkpoint, lora_rank):
+@pytest.mark.parametrize(("lora_rank", "precision"), [(0, "float32"), (4, "float32"), (0, "bfloat16")])
+def test_passes_update_and_log_partition_of_a_training_are_timed(tiny_checkpoint, lora_rank, precision):
     trial = TrainingTrial(
         pairs=2, prompt_tokens=8, response_tokens=6, lora_rank=lora_rank, lora_alpha=8, lam=0.5
     )
-    for seconds in time_training(trial, tiny_checkpoint, time.perf_counter):
+    for seconds in time_training(replace(trial, precision=precision), tiny_checkpoint, time.perf_counter):
         assert 0 < seconds < 60
 
 

@@ -123,13 +123,13 @@ def test_a_round_is_trained_from_the_policy_before_on_what_the_filter_left(make_
 def test_every_choice_of_the_training_reaches_the_trainer(make_call):
     extra = (
         'training: {beta: "0.2", learningRate: "1e-6", epochs: 2, batch: 8, '
-        "threshold: parity, refinement: offline}\n"
+        "threshold: parity, refinement: offline, precision: bfloat16}\n"
         'filter: {smoothing: "0.3", noisyPercent: 20, warmupPercent: 5}\n'
         "microBatch: 3\ncheckpointSeconds: 60"
     )
     found = train(make_call("rounds/01/train", extra=extra))
     assert (found.beta, found.learning_rate, found.epochs, found.batch) == (0.2, 1e-6, 2, 8)
-    assert (found.threshold, found.refinement) == ("parity", "offline")
+    assert (found.threshold, found.refinement, found.precision) == ("parity", "offline", "bfloat16")
     assert (found.smoothing, found.noisy_percent, found.warmup_percent) == (0.3, 20, 5)
     assert (found.micro_batch, found.checkpoint_seconds) == (2, 60)
     assert found.cache_dir == CACHE

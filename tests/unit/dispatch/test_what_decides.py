@@ -63,6 +63,7 @@ CHANGES: dict[str, Any] = {
     "training.refinement": "offline",
     "training.threshold": "parity",
     "training.initialPolicy": "initial",
+    "training.precision": "bfloat16",
     "evaluation.prompts.dataset": "other.jsonl",
     "evaluation.prompts.from": 15,
     "evaluation.prompts.count": 7,

@@ -8,7 +8,13 @@ import pytest
 from selfie.artifacts.programs import parse
 from selfie.errors import InvalidInput
 from selfie.method.noise import OnlineThreshold, ParityThreshold
-from selfie.training.trainer.assembly import configuration, micro_batch, noise_awareness, total_steps
+from selfie.training.trainer.assembly import (
+    configuration,
+    micro_batch,
+    noise_awareness,
+    rounds_products,
+    total_steps,
+)
 from selfie.training.trainer.parameters import TrainingParameters
 
 
@@ -36,6 +42,14 @@ def test_a_step_is_cut_into_equal_parts_within_the_limit(
 def test_ranks_that_cannot_share_a_step_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"parameters.batch: 8 pairs can't be shared by 3 ranks"):
         micro_batch(parameters(batch=8), 3)
+
+
+def test_products_are_rounded_only_where_that_is_asked_for_and_possible() -> None:
+    assert not rounds_products(parameters(), possible=True)
+    assert not rounds_products(parameters(), possible=False)
+    assert rounds_products(parameters(precision="bfloat16"), possible=True)
+    with pytest.raises(InvalidInput, match=r"parameters.precision: this GPU has no bfloat16"):
+        rounds_products(parameters(precision="bfloat16"), possible=False)
 
 
 def test_an_epochs_last_step_may_be_short() -> None:

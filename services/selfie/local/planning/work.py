@@ -146,6 +146,7 @@ def _training_parameters(trial: TrainingTrial, scratch: str) -> dict[str, Any]:
         "batch": trial.pairs,
         "microBatch": trial.pairs,
         "refinement": "none",
+        "precision": trial.precision,
         "lora": {"rank": trial.lora_rank, "alpha": trial.lora_alpha} if trial.lora_rank else None,
         "cacheDir": scratch,
     }

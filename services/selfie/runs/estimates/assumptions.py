@@ -101,7 +101,14 @@ def _of_space(case: Case) -> Iterator[Assumption]:
     training = case.spec.training
     trained = f"adapters of rank {training.lora.rank}" if training.lora else "all weights"
     kept = "computed again" if case.spec.gpus_per_node else "kept"
-    yield Assumption("precision", "float32 in engine, scorer, trainer and checkpoints")
+    if training.precision == "float32":
+        yield Assumption("precision", "float32 in engine, scorer, trainer and checkpoints")
+    else:
+        yield Assumption(
+            "precision",
+            f"the trainer's products in {training.precision}, no faster than in float32 where that was not "
+            "measured; all else, weights and checkpoints among it, in float32",
+        )
     yield Assumption(
         "training",
         f"{trained} with gradients and two moments of AdamW, beside the reference; activations are {kept}, "

@@ -21,6 +21,7 @@ from selfie.runs.estimates.rates import Rates
 from selfie.runs.estimates.scenarios import LIKELY
 from selfie.runs.estimates.shapes import ModelShape
 from selfie.runs.estimates.work import ENGINE_ROWS, is_extrapolated, self_made
+from selfie.runs.method_fields import PrecisionName
 from selfie.runs.resolving import pairs_at_once, settings_of
 from selfie.runs.steps import Step
 
@@ -122,6 +123,7 @@ class TrainingTrial:
     lora_alpha: int
     lam: float
     positions: int = 256
+    precision: PrecisionName = "float32"
 
     def operations(self, shape: ModelShape) -> float:
         rows, scored = 2 * self.pairs, 2 * self.pairs * self.response_tokens
@@ -206,6 +208,7 @@ def whole_trials(case: Case) -> Trials:
         lora_rank=lora.rank if lora else 0,
         lora_alpha=lora.alpha if lora else 0,
         lam=settings.lambda_ if is_extrapolated(case, _FIRST_ROUND) else 0.0,
+        precision=spec.training.precision,
     )
     return Trials(scoring, sampling, training)
 

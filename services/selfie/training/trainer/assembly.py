@@ -60,6 +60,14 @@ def micro_batch(parameters: TrainingParameters, ranks: int) -> int:
     return max(size for size in range(1, min(parameters.micro_batch, share) + 1) if share % size == 0)
 
 
+def rounds_products(parameters: TrainingParameters, *, possible: bool) -> bool:
+    """Whether factors of products are rounded to bfloat16; `InvalidInput` where that is not possible."""
+    rounds = parameters.precision == "bfloat16"
+    if rounds and not possible:
+        raise InvalidInput("parameters.precision", "this GPU has no bfloat16", "use float32, or a newer GPU")
+    return rounds
+
+
 def configuration(parameters: TrainingParameters, directory: Path, *, pairs: int) -> DPOConfig:
     """TRL's configuration; ``directory`` receives the checkpoints."""
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
@@ -81,7 +89,7 @@ def configuration(parameters: TrainingParameters, directory: Path, *, pairs: int
         gradient_accumulation_steps=parameters.batch // ranks // micro,
         precompute_ref_log_probs=precompute,
         max_length=None,
-        bf16=parameters.precision == "bfloat16",
+        bf16=rounds_products(parameters, possible=not on_gpu or torch.cuda.is_bf16_supported(False)),
         ddp_backend="gloo" if ranks > 1 and not on_gpu else None,
         # Long enough for the first rank to store a large policy; a rank that is gone is noticed at once.
         ddp_timeout=_DDP_TIMEOUT_S,

@@ -8,9 +8,8 @@ from pydantic import Field, JsonValue, model_validator
 from selfie.artifacts.manifests import Record
 from selfie.artifacts.programs import Attempt
 from selfie.method.choices import ThresholdReading
-from selfie.runs.method_fields import Lora, RefinementName, StartName
+from selfie.runs.method_fields import Lora, PrecisionName, RefinementName, StartName
 
-Precision = Literal["float32", "bfloat16"]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -52,7 +51,7 @@ class TrainingParameters(Record):
     warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the rate rises.")
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     lora: Lora | None = None
-    precision: Precision = Field("float32", description="Of the products; weights and sums are float32.")
+    precision: PrecisionName = Field("float32", description="Of the products; weights and sums are float32.")
     random_seed: int = Field(0, ge=0, lt=2**32)
     max_steps: int = Field(0, ge=0, description="Stops after so many optimizer steps; 0 runs all epochs.")
 

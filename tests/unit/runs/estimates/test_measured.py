@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from selfie.runs.estimates.assumptions import Grounds, assumptions_of
+from selfie.runs.estimates.estimating import Pace
 from selfie.runs.estimates.measured import (
     SPREAD,
     Measured,
@@ -143,6 +145,14 @@ def test_a_fast_machine_tries_the_runs_own_batches(quickstart):
     assert trials.training.pairs == 4
     assert trials.sampling.rows == 128
     assert trials.scoring.responses == 4
+
+
+def test_a_training_is_tried_in_the_runs_own_precision_and_assumed_to_be_no_faster(case_of):
+    case = case_of(training={"precision": "bfloat16"})
+    assert whole_trials(case).training.precision == "bfloat16"
+    grounds = Grounds(model="here", reference=None, rates="assumed")
+    told = {entry.subject: entry.statement for entry in assumptions_of(case, Pace(ASSUMED), grounds)}
+    assert "the trainer's products in bfloat16" in told["precision"]
 
 
 def test_what_does_not_fit_is_not_tried_and_said_so(quickstart):
