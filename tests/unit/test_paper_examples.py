@@ -24,7 +24,7 @@ DIFFER = {
     "reference-previous": {"scoring.reference": "previous"},
     "reference-none": {"scoring.reference": "none"},
 }
-# Half of these prompts give no pair, as their responses are cut; but the control takes steps for all.
+# Many of main's prompts give no pair, as their responses are cut; the control takes steps for all of its own.
 AS_MANY_STEPS = {"human/seed-again": {"rounds.0.prompts.count": 64}}
 
 
