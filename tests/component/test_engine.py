@@ -12,10 +12,12 @@ from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from selfie.artifacts.weights import directory_digest
 from selfie.engine.batching import Limits
 from selfie.engine.loading import Checkpoint, Loaded, load
+from selfie.engine.metrics import QUEUED_ROWS
 from selfie.engine.servicer import SERVICE_NAME, engine_service
 from selfie.errors import DataCorrupted, FailedPrecondition, InvalidInput, Overloaded, Unavailable
 from selfie.models.chat import ChatTokenizer
@@ -130,11 +132,18 @@ async def test_a_prompt_that_leaves_no_room_is_refused_with_its_field(stub):
     assert caught.value.field == "prompts[1].prompt_ids"
 
 
+async def until_queued(rows: int) -> None:
+    async with asyncio.timeout(10):
+        while REGISTRY.get_sample_value("selfie_engine_queued_rows") != rows:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_full_queue_is_overload_and_what_was_accepted_is_answered(stub):
-    busy = asyncio.create_task(ask(stub, (5,), new_tokens=400, seeds=range(8)))
-    await asyncio.sleep(0.1)
+    QUEUED_ROWS.set(-1)  # What the engine never says, so that its next 0 is that of these rows being decoded.
+    busy = asyncio.create_task(ask(stub, (5,), new_tokens=LONG, seeds=range(8)))
+    await until_queued(0)
     waiting = asyncio.create_task(ask(stub, (6,), seeds=range(40), new_tokens=2))
-    await asyncio.sleep(0.1)
+    await until_queued(40)
     with pytest.raises(Overloaded) as caught:
         await ask(stub, (7,))
     assert caught.value.retry_after_s > 0

@@ -17,7 +17,7 @@ from selfie.artifacts.operations import operation_name, read_record, write_recor
 from selfie.artifacts.store import open_store
 from selfie.errors import AlreadyExists, FailedPrecondition, NotFound
 from selfie.rpc.operation_context import OperationContext
-from selfie.rpc.operations import Method, OperationRunner
+from selfie.rpc.operations import Method, OperationRunner, Work
 from selfie.v1 import artifacts_pb2, filtering_pb2
 
 SCHEMA = pa.schema([("number", pa.int64())])
@@ -85,7 +85,19 @@ class Gate:
         self._opened.set()
 
 
-def runner_of(work: ToyWork, *, owner: str = "first", **settings) -> OperationRunner:
+class Waiting:
+    """Work that waits for what never comes, until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+
+    def __call__(self, context: OperationContext, request: filtering_pb2.FilterDatasetRequest) -> Manifest:
+        self.reached.set()
+        context.wait_for(asyncio.Event().wait())
+        raise AssertionError("it came")
+
+
+def runner_of(work: Work, *, owner: str = "first", **settings) -> OperationRunner:
     methods = {METHOD: Method(filtering_pb2.FilterDatasetRequest, work)}
     return OperationRunner(open_store=open_store, owner=owner, methods=methods, **settings)
 
@@ -207,16 +219,10 @@ async def test_a_cancelled_operation_says_so_and_goes_on_when_started_again(atte
 
 
 async def test_work_that_waits_for_what_never_comes_stops_when_its_service_does(attempt, store):
-    waiting = threading.Event()
-
-    def wait_for_ever(context: OperationContext, request: filtering_pb2.FilterDatasetRequest) -> Manifest:
-        waiting.set()
-        context.wait_for(asyncio.Event().wait())
-        raise AssertionError("it came")
-
-    runner = runner_of(wait_for_ever)
+    work = Waiting()
+    runner = runner_of(work)
     await start(runner, attempt)
-    await until(waiting.is_set)
+    await until(work.reached.is_set)
     async with asyncio.timeout(5):
         await runner.close()
     record = read_record(store, STEP, 1)
@@ -227,26 +233,20 @@ async def test_work_that_waits_for_what_never_comes_stops_when_its_service_does(
 
 
 async def test_another_replica_can_cancel(attempt):
-    work = ToyWork()
-    gate = Gate(work)
+    work = Waiting()
     runner = runner_of(work, lease_s=0.3)
     operation = await start(runner, attempt)
-    await until(gate.reached.is_set)
+    await until(work.reached.is_set)
     await runner_of(ToyWork(), owner="second").cancel(operation.name)
-    await asyncio.sleep(0.3)
-    gate.open()
     assert (await runner.wait(operation.name, 10)).error.code == code_pb2.CANCELLED
 
 
 async def test_work_that_nobody_asks_about_stops_by_itself(attempt, store):
-    work, clock = ToyWork(), Clock()
-    gate = Gate(work)
+    work, clock = Waiting(), Clock()
     runner = runner_of(work, now=clock, lease_s=0.3, abandoned_after_s=300)
     await start(runner, attempt)
-    await until(gate.reached.is_set)
+    await until(work.reached.is_set)
     clock.pass_seconds(301)
-    await asyncio.sleep(0.3)
-    gate.open()
     await until(lambda: read_record(store, STEP, 1).state == "cancelled")
     assert "nobody has asked" in read_record(store, STEP, 1).error.message
 
