@@ -32,6 +32,7 @@ from selfie.errors import AlreadyExists, DataCorrupted, FailedPrecondition, NotF
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>Try again.</Message></Error>"
+CONDITION = b"<Condition>If-None-Match</Condition>"
 FAILED = b"<Error><Code>InternalError</Code><Message>Try again.</Message></Error>"
 
 
@@ -69,7 +70,7 @@ class Proxy:
             return refused(start_response, "500 Internal Server Error", FAILED)
         body = b"".join(self.server(environ, start_response))
         if self.hides_conditions:
-            return [body.replace(b"<Condition>If-None-Match</Condition>", b" " * 38)]
+            return [body.replace(CONDITION, b" " * len(CONDITION))]
         return [body]
 
 

@@ -31,6 +31,8 @@ from selfie.rpc.tls import renewing_context
 _JSON = b"application/json"
 _MOST_VALUES = 65_536
 """Of one message in JSON, as it is decoded in the event loop, a microsecond or two each."""
+_HEARD_OUT_S = 5
+"""How long whoever has been answered already may go on sending."""
 
 
 class HttpServer:
@@ -151,6 +153,8 @@ class _Site:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
+        exchange = _HeardOut(receive, send, most_bytes=2 * self._most_bytes)
+        receive, send = exchange.receive, exchange.send
         match scope["method"], scope["path"]:
             case "GET", "/healthz":
                 await _send(send, 200, _told("alive"))
@@ -162,11 +166,37 @@ class _Site:
             case _ if not _is_text(scope["headers"]):
                 await _send(send, 400, _told("a header is not UTF-8"))
             case _ if (size := _declared_bytes(scope["headers"])) > self._most_bytes:
-                # Who is still sending reads no answer; but nobody is listened to for ever.
-                await _pass_over(receive, 2 * self._most_bytes)
                 await _send(send, 400, _too_long(size, self._most_bytes))
             case _:
                 await self._methods(scope, receive, send)
+
+
+class _HeardOut:
+    """A request whose body is read before it is answered, also where the answer does not hang on it.
+
+    Who is still sending when the connection is closed gets a reset in place of the answer. But
+    nobody is listened to for ever: ``most_bytes`` and some seconds are the end of it.
+    """
+
+    def __init__(self, receive: Any, send: Any, *, most_bytes: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._left = most_bytes
+        self._more = True
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        self._left -= len(message.get("body", b"")) or 1
+        self._more = message.get("more_body", False)
+        return message
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEARD_OUT_S):
+                    while self._more and self._left > 0:
+                        await self.receive()
+        await self._send(message)
 
 
 def _told(status: str) -> bytes:
@@ -180,14 +210,6 @@ def _too_long(size: int, most: int) -> bytes:
 
 def _declared_bytes(headers: list[tuple[bytes, bytes]]) -> int:
     return max((int(value) for name, value in headers if name == b"content-length"), default=0)
-
-
-async def _pass_over(receive: Any, most: int) -> None:
-    while most > 0:
-        message = await receive()
-        most -= len(message.get("body", b"")) or 1
-        if not message.get("more_body", False):
-            return
 
 
 def _is_text(headers: list[tuple[bytes, bytes]]) -> bool:

@@ -100,6 +100,23 @@ async def test_a_callers_deadline_is_kept(serve):
     assert (found.status, found.body["code"]) == (504, "deadline_exceeded")
 
 
+async def test_who_is_refused_while_still_sending_reads_the_refusal(serve):
+    served = await serve()
+    body = json.dumps(COMPARE).encode()
+    head = f"POST {SERVICE}/Compare HTTP/1.1\r\nHost: x\r\nConnection: close\r\nConnect-Timeout-Ms: 0\r\n"
+    fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.server.http_port)
+    writer.write((head + fields).encode())
+    for half in (body[:20], body[20:]):
+        await asyncio.sleep(0.2)
+        writer.write(half)
+        await writer.drain()
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 504")
+    assert b"deadline_exceeded" in answer
+
+
 async def test_a_token_is_asked_for_over_http_too_and_health_needs_none(serve, tmp_path: Path):
     (tmp_path / "ada").write_text("secret\n")
     served = await serve(api_tokens=tmp_path)
