@@ -28,6 +28,7 @@ from selfie.artifacts.operations import (
 from selfie.artifacts.store import Store
 from selfie.errors import AlreadyExists, Cancelled, NotFound, SelfieError
 from selfie.rpc.operation_context import OperationContext
+from selfie.rpc.operation_heartbeats import Heartbeat, ask_to_cancel, note_asked
 from selfie.rpc.operation_messages import done_operation, pending_operation
 from selfie.rpc.operation_metrics import count_end, working
 from selfie.tracing.attempts import attempt_span
@@ -114,7 +115,7 @@ class OperationRunner:
             self._contexts[name].stop("cancelled on request")
             return
         store = await asyncio.to_thread(self._open_store, run_uri)
-        await asyncio.to_thread(store.write, _cancel_path(step, number), b"")
+        await asyncio.to_thread(ask_to_cancel, store, step, number)
 
     async def wait(self, name: str, timeout_s: float) -> operations_pb2.Operation:
         """The operation's state when it ends or the time is over."""
@@ -160,7 +161,7 @@ class OperationRunner:
         last = self._asked.get(name)
         self._asked[name] = now
         if name not in self._tasks and (last is None or now - last > timedelta(seconds=self._lease_s)):
-            await asyncio.to_thread(store.write, _asked_path(step, number), now.isoformat().encode())
+            await asyncio.to_thread(note_asked, store, step, number, now)
 
     def _launch(self, name: str, store: Store, record: OperationRecord, step: str, number: int) -> None:
         if name in self._tasks:
@@ -179,16 +180,22 @@ class OperationRunner:
         self._tasks[name] = asyncio.create_task(self._run(name, record, context))
 
     async def _run(self, name: str, record: OperationRecord, context: OperationContext) -> None:
-        beating = asyncio.create_task(self._beat(name, record, context))
+        heartbeat = Heartbeat(
+            record,
+            context,
+            lease_s=self._lease_s,
+            abandoned_after=self._abandoned_after,
+            asked=lambda: self._asked[name],
+            now=self._now,
+        )
         try:
             with working(record):
                 ended = await asyncio.to_thread(self._work, record, context)
         finally:
-            beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+            await heartbeat.stop()
         count_end(ended)
         try:
-            await asyncio.to_thread(write_record, context.store, context.step, context.attempt, ended)
+            await asyncio.to_thread(heartbeat.end, ended)
         except SelfieError:
             # The heartbeat runs out and whoever asks next takes the work over.
             log.exception("the end of an operation could not be recorded", operation=name)
@@ -212,38 +219,3 @@ class OperationRunner:
             log.exception("operation failed unexpectedly", step=context.step)
             return record.ended("failed", self._now(), context.progressed, SelfieError(repr(error)))
         return record.ended("succeeded", self._now(), context.progressed, None)
-
-    async def _beat(self, name: str, record: OperationRecord, context: OperationContext) -> None:
-        while True:
-            await asyncio.sleep(self._lease_s / 6)
-            try:
-                await asyncio.to_thread(self._beat_once, name, record, context)
-            except SelfieError as error:
-                log.warning("heartbeat failed", operation=name, error=str(error))
-
-    def _beat_once(self, name: str, record: OperationRecord, context: OperationContext) -> None:
-        store, step, number = context.store, context.step, context.attempt
-        current = read_record(store, step, number)
-        if current is not None and current.owner != self._owner:
-            context.stop(f"{current.owner} has taken it over")
-            return
-        if store.exists(_cancel_path(step, number)):
-            store.delete(_cancel_path(step, number))
-            context.stop("cancelled on request")
-        if self._now() - self._last_asked(name, store, step, number) > self._abandoned_after:
-            context.stop("nobody has asked about it; start it again to go on")
-        write_record(store, step, number, record.beating(self._now(), context.progressed))
-
-    def _last_asked(self, name: str, store: Store, step: str, number: int) -> datetime:
-        asked = self._asked[name]
-        if self._now() - asked > self._abandoned_after and store.exists(_asked_path(step, number)):
-            return max(asked, datetime.fromisoformat(store.read(_asked_path(step, number)).decode()))
-        return asked
-
-
-def _asked_path(step: str, number: int) -> str:
-    return f"{step}/a{number}/asked"
-
-
-def _cancel_path(step: str, number: int) -> str:
-    return f"{step}/a{number}/cancel"

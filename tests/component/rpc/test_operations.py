@@ -1,7 +1,9 @@
 """Batch calls as operations: repeated, resumed, taken over, cancelled and abandoned."""
 
 import asyncio
+import json
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,9 +14,10 @@ import pytest
 from google.rpc import code_pb2
 from prometheus_client import REGISTRY
 
+from selfie.artifacts.local_files import LocalFiles
 from selfie.artifacts.manifests import Manifest, read_manifest
 from selfie.artifacts.operations import operation_name, read_record, write_record
-from selfie.artifacts.store import open_store
+from selfie.artifacts.store import Store, open_store
 from selfie.errors import AlreadyExists, FailedPrecondition, NotFound
 from selfie.rpc.operation_context import OperationContext
 from selfie.rpc.operations import Method, OperationRunner, Work
@@ -97,7 +100,7 @@ class Waiting:
         raise AssertionError("it came")
 
 
-def runner_of(work: Work, *, owner: str = "first", **settings) -> OperationRunner:
+def runner_of(work: Work, *, owner: str = "first", open_store=open_store, **settings) -> OperationRunner:
     methods = {METHOD: Method(filtering_pb2.FilterDatasetRequest, work)}
     return OperationRunner(open_store=open_store, owner=owner, methods=methods, **settings)
 
@@ -188,6 +191,52 @@ async def test_a_dead_owners_work_is_taken_over_without_redoing_its_shards(attem
     gate.open()
     await dead.close()
     assert read_manifest(store, STEP).writer == "successor"
+
+
+async def test_how_it_ends_for_one_taken_for_dead_is_nothing_to_its_successor(attempt, store):
+    clock = Clock()
+    stalled_work, successor_work = ToyWork(), ToyWork()
+    stalled_gate, successor_gate = Gate(stalled_work), Gate(successor_work)
+    stalled = runner_of(stalled_work, now=clock)
+    operation = await start(stalled, attempt)
+    await until(stalled_gate.reached.is_set)
+    clock.pass_seconds(31)
+    successor = runner_of(successor_work, owner="successor", now=clock, lease_s=0.3)
+    assert not (await successor.get(operation.name)).done
+    await until(successor_gate.reached.is_set)
+
+    closing = asyncio.create_task(stalled.close())
+    await asyncio.sleep(0)
+    stalled_gate.open()
+    await closing
+    record = read_record(store, STEP, 1)
+    assert (record.owner, record.state) == ("successor", "running")
+    successor_gate.open()
+    assert (await successor.wait(operation.name, 10)).HasField("response")
+    assert successor_work.made[-1] == 2
+
+
+class LateBeats(LocalFiles):
+    """Files on which a heartbeat takes its time, as in a bucket; an end does not."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        if path.endswith("operation.json") and json.loads(data)["state"] == "running":
+            time.sleep(0.3)
+        super().replace(path, data)
+
+
+async def test_a_heartbeat_that_is_under_way_is_not_written_over_the_end(attempt, store):
+    work, clock = Waiting(), Clock()
+    late = Store(attempt.run_uri, LateBeats(Path(attempt.run_uri.removeprefix("file://"))))
+    runner = runner_of(work, open_store=lambda _: late, now=clock, lease_s=0.3, abandoned_after_s=300)
+    await start(runner, attempt)
+    await until(work.reached.is_set)
+    # Its next heartbeat stops it, and then takes longer to be written than the work to end.
+    clock.pass_seconds(301)
+    await until(lambda: read_record(store, STEP, 1).heartbeat_at == clock.now)
+    await runner.close()
+    await asyncio.sleep(0.5)
+    assert read_record(store, STEP, 1).state == "cancelled"
 
 
 async def test_a_restarted_process_goes_on_under_its_own_name(attempt, store):
