@@ -41,10 +41,14 @@ def seeds_of(groups: Groups, baseline: RunRound) -> tuple[GroupEntry, ...]:
         for number in sorted({each.number for run in runs for each in run.rounds})
         for reading in READINGS
     ]
-    tested = [row for row in rows if row.difference]
-    p_values = holm([row.difference.p_value for row in tested if row.difference])
-    adjusted = {id(row): p_value for row, p_value in zip(tested, p_values, strict=True)}
-    return tuple(_entry(row, adjusted.get(id(row))) for row in rows)
+    # What can end in no claim is no test, and makes those that can no stricter.
+    tested = {
+        place: row.difference.p_value
+        for place, row in enumerate(rows)
+        if row.difference and row.difference.mean.n >= MIN_SEEDS
+    }
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return tuple(_entry(row, adjusted.get(place)) for place, row in enumerate(rows))
 
 
 def repeated(groups: Groups) -> tuple[str, ...]:
@@ -136,17 +140,17 @@ def _entry(row: _Row, adjusted: float | None) -> GroupEntry:
             adjusted_p=adjusted,
             sign=found.sign if found else None,
         )
-    verdict = _verdict(found, adjusted) if found and adjusted is not None else None
+    verdict = _verdict(found, adjusted) if found else None
     return GroupEntry(row.group, row.round, row.reading, row.against, row.seeds, mean, verdict)
 
 
-def _verdict(found: OverSeeds, adjusted: float) -> Verdict:
+def _verdict(found: OverSeeds, adjusted: float | None) -> Verdict:
     """Student's interval, his p after Holm, and the sign test must agree.
 
     The sign test is not adjusted: six seeds cannot get it below 0.031, so that two tests would
     already forbid every claim.
     """
-    if found.mean.n < MIN_SEEDS:
+    if adjusted is None:
         return "too few seeds for a claim"
     more = found.sign.first_only > found.sign.second_only
     if found.sign.p_value >= SIGNIFICANT or more != (found.mean.value > 0.0):

@@ -39,12 +39,13 @@ def _mean(entry: GroupEntry) -> list[str]:
         return [NOTHING] * 4
     share = mean.accuracy
     accuracy = f"{percent(share.value)}\n[{100 * share.low:.1f}, {100 * share.high:.1f}]"
-    if mean.difference is None or mean.sign is None or mean.p_value is None or mean.adjusted_p is None:
+    if mean.difference is None or mean.sign is None or mean.p_value is None:
         return [accuracy, *[NOTHING] * 3]
+    adjusted = NOTHING if mean.adjusted_p is None else p_value(mean.adjusted_p)
     return [
         accuracy,
         points(mean.difference),
-        f"{p_value(mean.p_value)}\n{p_value(mean.adjusted_p)}\n{_sign(mean.sign)}",
+        f"{p_value(mean.p_value)}\n{adjusted}\n{_sign(mean.sign)}",
         verdict(entry.verdict or NOTHING),
     ]
 

@@ -148,7 +148,7 @@ class SeedEntry:
 
 @dataclass(frozen=True)
 class SeedMean:
-    """A mean over seeds with Student's interval."""
+    """A mean over seeds with Student's interval; ``adjusted_p`` is None with too few of them for a claim."""
 
     accuracy: Difference
     difference: Difference | None

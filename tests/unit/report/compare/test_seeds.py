@@ -115,6 +115,20 @@ def test_six_seeds_of_which_one_disagrees_establish_nothing(judged):
     assert entry.verdict == "no difference established"
 
 
+def test_groups_with_too_few_seeds_make_no_other_row_stricter(judged, spec_of):
+    gains = (3, 4, 5, 4, 3, 5)
+    runs = [judged(f"s{seed}", judge(10), judge(10 + gain), seed=seed) for seed, gain in enumerate(gains)]
+    few = [
+        judged(f"o{seed}", judge(10), judge(12), run=spec_of(f"o{seed}", seed=seed, training__beta="0.2"))
+        for seed in (1, 2)
+    ]
+    alone, beside = (compare_runs(among, runs[0]).groups for among in (runs, [*runs, *few]))
+    assert [each for each in beside if len(each.seeds) == 6] == list(alone)
+    of_few = [each for each in beside if len(each.seeds) == 2]
+    assert {(each.mean.adjusted_p, each.verdict) for each in of_few} == {(None, "too few seeds for a claim")}
+    assert all(each.mean.p_value is not None for each in of_few)
+
+
 @pytest.mark.parametrize("second", [{"seed": 1}, {"seed": 2, "weights": "same"}])
 def test_equal_seeds_and_equal_weights_count_once(judged, second):
     runs = [
