@@ -32,7 +32,7 @@ _JSON = b"application/json"
 _MOST_VALUES = 65_536
 """Of one message in JSON, as it is decoded in the event loop, a microsecond or two each."""
 _HEARD_OUT_S = 5
-"""How long whoever has been answered already may go on sending."""
+"""Seconds that whoever is to be refused may go on sending before being told so."""
 
 
 class HttpServer:
