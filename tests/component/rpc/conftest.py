@@ -1,9 +1,11 @@
-"""One attempt of a step, and the store of its run."""
+"""What several of these need: an attempt and the store of its run, and an API server of accounts."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from identities import Identities
 from selfie.artifacts.store import Store, open_store
 from selfie.v1 import artifacts_pb2
 from toy_operations import STEP
@@ -17,3 +19,11 @@ def attempt(tmp_path: Path) -> artifacts_pb2.Attempt:
 @pytest.fixture
 def store(attempt: artifacts_pb2.Attempt) -> Store:
     return open_store(attempt.run_uri)
+
+
+@pytest.fixture
+async def identities(tmp_path: Path) -> AsyncIterator[Identities]:
+    directory = tmp_path / "credentials"
+    directory.mkdir()
+    async with Identities(directory) as found:
+        yield found
